@@ -1,0 +1,1 @@
+//! Exporters, templates, decoding and the ledger.

@@ -1,0 +1,1 @@
+//! Generate, record and replay export traffic.

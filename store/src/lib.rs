@@ -1,0 +1,1 @@
+//! Flow schema, batches, segments and flow files.

@@ -1,0 +1,1 @@
+//! UDP datagrams in and out: sockets, capture files, raw sends.
