@@ -1,0 +1,223 @@
+//! One column of a batch while it fills: values, and which rows have one.
+//!
+//! A data set either has an element in all its records or in none, so presence
+//! comes in runs of rows. Keeping the runs instead of a bit per row makes an
+//! absent column cost nothing until a row that has it comes along, and a column
+//! that is always there needs no bitmap at all.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, FixedSizeBinaryArray};
+use arrow_buffer::{
+    ArrowNativeType, BooleanBufferBuilder, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer,
+};
+use arrow_schema::ArrowError;
+
+/// The rows of a column that hold a value, as merged runs in ascending order.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Presence {
+    runs: Vec<Range<usize>>,
+}
+
+impl Presence {
+    fn add(&mut self, rows: Range<usize>) {
+        if rows.is_empty() {
+            return;
+        }
+        match self.runs.last_mut() {
+            Some(last) if last.end == rows.start => last.end = rows.end,
+            _ => self.runs.push(rows),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// The validity bitmap for `rows` rows; `None` where every row has a value.
+    pub(crate) fn nulls(&self, rows: usize) -> Option<NullBuffer> {
+        if let [only] = self.runs.as_slice()
+            && *only == (0..rows)
+        {
+            return None;
+        }
+        let mut bits = BooleanBufferBuilder::new(rows);
+        for run in &self.runs {
+            bits.append_n(run.start - bits.len(), false);
+            bits.append_n(run.len(), true);
+        }
+        bits.append_n(rows - bits.len(), false);
+        Some(NullBuffer::new(bits.finish()))
+    }
+}
+
+/// A column of fixed-width values.
+///
+/// Rows are written in order, a run at a time; rows that are passed over are null.
+#[derive(Debug, Clone, Default)]
+pub struct Column<T> {
+    pub(crate) values: Vec<T>,
+    pub(crate) presence: Presence,
+}
+
+impl<T: Copy + Default> Column<T> {
+    pub(crate) fn with_capacity(rows: usize) -> Self {
+        Self {
+            values: Vec::with_capacity(rows),
+            presence: Presence::default(),
+        }
+    }
+
+    /// Fills the rows since the last write, so that row `row` comes next.
+    fn pass_over(&mut self, row: usize) {
+        debug_assert!(self.values.len() <= row, "rows are written in order");
+        self.values.resize(row, T::default());
+    }
+
+    /// Writes `values` to the rows from `row` on.
+    pub fn extend(&mut self, row: usize, values: impl Iterator<Item = T>) {
+        self.pass_over(row);
+        self.values.extend(values);
+        self.presence.add(row..self.values.len());
+    }
+
+    /// Writes values to the rows from `row` on; `None` leaves a row null.
+    pub fn extend_optional(&mut self, row: usize, values: impl Iterator<Item = Option<T>>) {
+        self.pass_over(row);
+        for value in values {
+            if value.is_some() {
+                let row = self.values.len();
+                self.presence.add(row..row + 1);
+            }
+            self.values.push(value.unwrap_or_default());
+        }
+    }
+
+    /// Writes `value` to `count` rows from `row` on.
+    pub fn fill(&mut self, row: usize, count: usize, value: T) {
+        self.pass_over(row);
+        self.values.resize(row + count, value);
+        self.presence.add(row..row + count);
+    }
+
+    /// The values from `row` to the last written one, to correct in place.
+    pub fn written_since(&mut self, row: usize) -> &mut [T] {
+        self.values.get_mut(row..).unwrap_or_default()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(self.values.as_slice())
+    }
+}
+
+impl<T: ArrowNativeType + Default> Column<T> {
+    pub(crate) fn into_buffer(mut self, rows: usize) -> ScalarBuffer<T> {
+        self.pass_over(rows);
+        self.values.into()
+    }
+}
+
+impl<const N: usize> Column<[u8; N]>
+where
+    [u8; N]: Default,
+{
+    pub(crate) fn into_fixed_binary(
+        mut self,
+        rows: usize,
+        nulls: Option<NullBuffer>,
+    ) -> Result<ArrayRef, ArrowError> {
+        self.pass_over(rows);
+        let octets = Buffer::from_vec(self.values.into_flattened());
+        // N is 6 or 16.
+        Ok(Arc::new(FixedSizeBinaryArray::try_new(
+            N as i32, octets, nulls,
+        )?))
+    }
+}
+
+/// A column of values of any length: text or octets.
+#[derive(Debug, Clone)]
+pub struct BytesColumn {
+    pub(crate) data: Vec<u8>,
+    /// Arrow's offsets: one more than rows.
+    pub(crate) offsets: Vec<i32>,
+    pub(crate) presence: Presence,
+}
+
+impl BytesColumn {
+    pub(crate) fn new() -> Self {
+        Self {
+            data: Vec::new(),
+            offsets: vec![0],
+            presence: Presence::default(),
+        }
+    }
+
+    /// Writes one value to row `row`.
+    pub fn push(&mut self, row: usize, value: &[u8]) {
+        self.pass_over(row);
+        self.data.extend_from_slice(value);
+        self.presence.add(row..row + 1);
+        self.pass_over(row + 1);
+    }
+
+    pub(crate) fn pass_over(&mut self, row: usize) {
+        // A batch holds far less than 2 GiB: its rows come from datagrams of 64 KiB at most.
+        let end = i32::try_from(self.data.len()).expect("a batch is cut long before 2 GiB");
+        self.offsets.resize(row + 1, end);
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.data.len() + size_of_val(self.offsets.as_slice())
+    }
+
+    pub(crate) fn into_parts(mut self, rows: usize) -> (OffsetBuffer<i32>, Buffer) {
+        self.pass_over(rows);
+        (
+            OffsetBuffer::new(self.offsets.into()),
+            Buffer::from_vec(self.data),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_that_is_always_there_needs_no_bitmap() {
+        let mut column = Column::<u32>::default();
+        column.extend(0, [1, 2].into_iter());
+        column.fill(2, 3, 9);
+        assert_eq!(column.values, [1, 2, 9, 9, 9]);
+        assert!(column.presence.nulls(5).is_none());
+    }
+
+    #[test]
+    fn rows_passed_over_are_null() {
+        let mut column = Column::<u8>::default();
+        column.fill(2, 1, 7);
+        column.extend_optional(4, [None, Some(3)].into_iter());
+        let nulls = column.presence.nulls(7).expect("has nulls");
+        let valid: Vec<bool> = nulls.iter().collect();
+        assert_eq!(valid, [false, false, true, false, false, true, false]);
+        assert_eq!(column.values, [0, 0, 7, 0, 0, 3]);
+    }
+
+    #[test]
+    fn bytes_keep_their_offsets_over_null_rows() {
+        let mut column = BytesColumn::new();
+        column.push(1, b"ab");
+        column.push(3, b"");
+        column.pass_over(5);
+        assert_eq!(column.offsets, [0, 0, 2, 2, 2, 2]);
+        let valid: Vec<bool> = column
+            .presence
+            .nulls(5)
+            .expect("has nulls")
+            .iter()
+            .collect();
+        assert_eq!(valid, [false, true, false, true, false]);
+    }
+}
