@@ -31,6 +31,7 @@
     )
 )]
 
+pub mod element;
 pub mod fixed;
 pub mod ipfix;
 pub mod message;
@@ -39,8 +40,10 @@ pub mod record;
 pub mod set;
 pub mod template;
 pub mod v9;
+pub mod value;
 
 pub use message::{Message, MessageError};
 pub use record::{Record, Records};
 pub use set::{Set, SetKind, Sets};
 pub use template::{ElementId, FieldSpecifier, Template, TemplateRecord};
+pub use value::Value;
