@@ -4,6 +4,9 @@
 //! whom, when, and the payload, borrowed from the source's own buffer until the
 //! next one is asked for.
 //!
+//! * [`ShardSockets`] receives from UDP sockets, one [`ShardReceiver`] per thread;
+//!   [`shard_of`] says which one an exporter belongs to.
+//! * [`Sender`] sends, in batches, from a chosen source address.
 //! * [`capture`] reads datagrams from pcap and pcapng files and writes them.
 //!
 //! Nothing here looks inside a payload.
@@ -11,5 +14,12 @@
 
 pub mod capture;
 mod datagram;
+mod sender;
+mod socket;
+mod sys;
 
 pub use datagram::Datagram;
+pub use sender::Sender;
+pub use socket::{
+    BindError, Datagrams, ShardReceiver, ShardSockets, SocketOptions, shard_of, wildcard,
+};

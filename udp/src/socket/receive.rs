@@ -1,0 +1,328 @@
+//! A shard's end of the sockets.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use socket2::Socket;
+
+use super::BindError;
+use crate::Datagram;
+use crate::sys::{self, Slots};
+
+const AF_INET: u16 = libc::AF_INET as u16;
+const AF_INET6: u16 = libc::AF_INET6 as u16;
+
+/// Batches taken from busy sockets before the others are looked at.
+const BATCHES_PER_POLL: u32 = 16;
+
+/// Receives what the kernel delivers to one shard: one socket per listen address.
+///
+/// ```no_run
+/// # use std::time::{Duration, SystemTime, UNIX_EPOCH};
+/// # use forebay_udp::{ShardSockets, SocketOptions, wildcard};
+/// let options = SocketOptions { receive_buffer_bytes: 64 << 20 };
+/// for mut receiver in ShardSockets::bind(&[wildcard(2055), wildcard(4739)], 2, &options)? {
+///     std::thread::spawn(move || -> std::io::Result<()> {
+///         loop {
+///             for datagram in receiver.receive(Duration::from_millis(100))? {
+///                 println!("{}: {} bytes", datagram.source, datagram.payload.len());
+///             }
+///         }
+///     });
+/// }
+/// # Ok::<(), forebay_udp::BindError>(())
+/// ```
+pub struct ShardReceiver {
+    sockets: Vec<ShardSocket>,
+    local_addresses: Vec<SocketAddr>,
+    poll: Vec<libc::pollfd>,
+    slots: Box<Slots>,
+    /// The socket to ask next.
+    turn: usize,
+    batches_since_poll: u32,
+    truncated: u64,
+}
+
+pub(super) struct ShardSocket {
+    socket: Socket,
+    local_address: SocketAddr,
+    /// Whether it may hold datagrams.
+    ready: bool,
+    /// The kernel's counter as last seen; it wraps.
+    drops_seen: u32,
+    drops: u64,
+}
+
+impl ShardReceiver {
+    pub(super) fn new(sockets: Vec<ShardSocket>) -> Self {
+        Self {
+            local_addresses: sockets.iter().map(|socket| socket.local_address).collect(),
+            poll: sockets
+                .iter()
+                .map(|socket| libc::pollfd {
+                    fd: socket.socket.as_raw_fd(),
+                    events: libc::POLLIN,
+                    revents: 0,
+                })
+                .collect(),
+            sockets,
+            slots: Slots::new(),
+            turn: 0,
+            batches_since_poll: 0,
+            truncated: 0,
+        }
+    }
+
+    /// Takes up to 64 datagrams that came to one of the sockets, waiting for the first at most
+    /// `wait` (in whole milliseconds, rounded up). None come when the time is up, or when a
+    /// signal interrupts the wait.
+    ///
+    /// The sockets take turns: none waits for another longer than a few batches.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses to read a socket.
+    pub fn receive(&mut self, wait: Duration) -> io::Result<Datagrams<'_>> {
+        let mut wait = Some(wait);
+        loop {
+            if self.batches_since_poll >= BATCHES_PER_POLL && self.sockets.len() > 1 {
+                self.poll(Duration::ZERO)?;
+            }
+            while let Some(turn) = self.next_ready() {
+                let Some(socket) = self.sockets.get_mut(turn) else {
+                    break;
+                };
+                self.batches_since_poll += 1;
+                match sys::receive(socket.socket.as_fd(), &mut self.slots) {
+                    Ok(count) => {
+                        let destination = socket.local_address;
+                        return Ok(self.take(destination, count));
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        socket.ready = false;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            let Some(wait) = wait.take() else { break };
+            if self.poll(wait)? == 0 {
+                break;
+            }
+        }
+        Ok(Datagrams {
+            slots: &self.slots,
+            next: 0,
+            count: 0,
+            destination: SocketAddr::from(([0, 0, 0, 0], 0)),
+        })
+    }
+
+    /// The addresses that the sockets are bound to, in the order of the listen addresses.
+    pub fn local_addresses(&self) -> &[SocketAddr] {
+        &self.local_addresses
+    }
+
+    /// The smallest receive buffer that the kernel granted, comparable to
+    /// [`receive_buffer_bytes`](super::SocketOptions::receive_buffer_bytes). Where it is
+    /// smaller, net.core.rmem_max is the limit.
+    pub fn granted_buffer_bytes(&self) -> usize {
+        let granted = |socket: &ShardSocket| socket.socket.recv_buffer_size().unwrap_or(0) / 2;
+        self.sockets.iter().map(granted).min().unwrap_or(0)
+    }
+
+    /// Datagrams that the kernel dropped since the sockets were bound, most often because the
+    /// receive buffer was full: exact at the time of the call, one system call per socket.
+    ///
+    /// Ask at least once in 2³² drops of a socket: the kernel's counter wraps.
+    pub fn kernel_drops(&mut self) -> u64 {
+        for socket in &mut self.sockets {
+            // It worked when the socket was opened: it cannot fail now.
+            if let Ok(seen) = sys::drops(socket.socket.as_fd()) {
+                socket.drops += u64::from(seen.wrapping_sub(socket.drops_seen));
+                socket.drops_seen = seen;
+            }
+        }
+        self.sockets.iter().map(|socket| socket.drops).sum()
+    }
+
+    /// Datagrams cut because they did not fit the buffer, which no UDP datagram can do.
+    pub fn truncated(&self) -> u64 {
+        self.truncated
+    }
+
+    /// The next socket that may hold datagrams.
+    fn next_ready(&mut self) -> Option<usize> {
+        let sockets = self.sockets.iter().enumerate();
+        let turn = sockets
+            .clone()
+            .skip(self.turn)
+            .chain(sockets.take(self.turn))
+            .find(|(_, socket)| socket.ready)
+            .map(|(index, _)| index)?;
+        self.turn = turn + 1;
+        Some(turn)
+    }
+
+    /// Finds out which sockets hold datagrams; returns how many.
+    fn poll(&mut self, wait: Duration) -> io::Result<usize> {
+        self.batches_since_poll = 0;
+        let ready = match sys::poll(&mut self.poll, wait) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
+            result => result?,
+        };
+        for (socket, poll) in self.sockets.iter_mut().zip(&self.poll) {
+            // An error is ready too: reading it tells.
+            socket.ready = poll.revents != 0;
+        }
+        Ok(ready)
+    }
+
+    fn take(&mut self, destination: SocketAddr, count: usize) -> Datagrams<'_> {
+        let truncated = (0..count)
+            .filter_map(|index| self.slots.message(index))
+            .filter(|message| message.truncated)
+            .count();
+        self.truncated += truncated as u64;
+        Datagrams {
+            slots: &self.slots,
+            next: 0,
+            count,
+            destination,
+        }
+    }
+}
+
+impl fmt::Debug for ShardReceiver {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("ShardReceiver")
+            .field("local_addresses", &self.local_addresses)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ShardSocket {
+    pub(super) fn new(socket: Socket, local_address: SocketAddr) -> Self {
+        Self {
+            socket,
+            local_address,
+            ready: false,
+            drops_seen: 0,
+            drops: 0,
+        }
+    }
+
+    /// Lets datagrams in.
+    pub(super) fn open(&mut self) -> Result<(), BindError> {
+        let address = self.local_address;
+        let system = |what| {
+            move |source| BindError::System {
+                address,
+                what,
+                source,
+            }
+        };
+        sys::set_option(&self.socket, libc::SO_DETACH_FILTER, 0)
+            .map_err(system("SO_DETACH_FILTER"))?;
+        // What came while it was closed counts as sent before we listened, not as lost.
+        self.drops_seen = sys::drops(self.socket.as_fd()).map_err(system("SO_MEMINFO"))?;
+        Ok(())
+    }
+}
+
+/// The datagrams of one [`ShardReceiver::receive`].
+#[derive(Clone)]
+pub struct Datagrams<'a> {
+    slots: &'a Slots,
+    next: usize,
+    count: usize,
+    destination: SocketAddr,
+}
+
+impl<'a> Iterator for Datagrams<'a> {
+    type Item = Datagram<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Datagram<'a>> {
+        if self.next == self.count {
+            return None;
+        }
+        let message = self.slots.message(self.next)?;
+        self.next += 1;
+        Some(Datagram {
+            source: socket_address(message.name),
+            destination: self.destination,
+            received_ns: timestamp_ns(message.control).unwrap_or_else(now_ns),
+            payload: message.payload,
+        })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.count - self.next;
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for Datagrams<'_> {}
+
+impl fmt::Debug for Datagrams<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_list().entries(self.clone()).finish()
+    }
+}
+
+/// The address in a `sockaddr_in` or `sockaddr_in6`, ip(7), ipv6(7); IPv4-mapped ones as IPv4.
+#[inline]
+fn socket_address(name: &[u8]) -> SocketAddr {
+    match *name {
+        [f0, f1, p0, p1, a, b, c, d, ..] if u16::from_ne_bytes([f0, f1]) == AF_INET => {
+            SocketAddr::from(([a, b, c, d], u16::from_be_bytes([p0, p1])))
+        }
+        [f0, f1, p0, p1, _, _, _, _, ref rest @ ..] if u16::from_ne_bytes([f0, f1]) == AF_INET6 => {
+            let port = u16::from_be_bytes([p0, p1]);
+            let address = rest
+                .first_chunk::<16>()
+                .map_or(Ipv6Addr::UNSPECIFIED, |bytes| Ipv6Addr::from(*bytes));
+            let scope = rest
+                .get(16..)
+                .and_then(<[u8]>::first_chunk)
+                .map_or(0, |bytes| u32::from_ne_bytes(*bytes));
+            match address.to_ipv4_mapped() {
+                Some(address) => SocketAddr::from((address, port)),
+                None => SocketAddrV6::new(address, port, 0, scope).into(),
+            }
+        }
+        // A UDP socket of either family names no other sender.
+        _ => SocketAddr::from(([0, 0, 0, 0], 0)),
+    }
+}
+
+/// The time in an SCM_TIMESTAMPNS control message: `struct cmsghdr` (length, level, type) and
+/// `struct timespec`. cmsg(3), socket(7).
+#[inline]
+fn timestamp_ns(control: &[u8]) -> Option<u64> {
+    let level = i32::from_ne_bytes(*control.get(8..)?.first_chunk()?);
+    let kind = i32::from_ne_bytes(*control.get(12..)?.first_chunk()?);
+    if (level, kind) != (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) {
+        return None;
+    }
+    let seconds = u64::from_ne_bytes(*control.get(16..)?.first_chunk()?);
+    let nanoseconds = u64::from_ne_bytes(*control.get(24..)?.first_chunk()?);
+    seconds.checked_mul(1_000_000_000)?.checked_add(nanoseconds)
+}
+
+#[cold]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge: where the kernel gives no time of receipt, it is now"
+)]
+fn now_ns() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
