@@ -32,6 +32,7 @@
 )]
 
 pub mod element;
+pub mod encode;
 pub mod fixed;
 pub mod ipfix;
 pub mod message;
