@@ -7,11 +7,29 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod civil;
 mod column;
+mod dataset;
+mod error;
 mod schema;
+mod segment;
+mod segment_reader;
+mod settle;
 
 pub use batch::{ColumnData, FlowBatch};
 pub use column::{BytesColumn, Column};
+pub use dataset::{Dataset, PARQUET_EXTENSION, SEGMENT_EXTENSION, SegmentName};
+pub use error::StoreError;
 pub use schema::{
     COLUMNS_MAX, ColumnError, ColumnId, ColumnSet, ColumnType, Family, FlowSchema, columns,
 };
+pub use segment::{ClosedSegment, FamilyWriter, Rotation, SegmentWriter, Written};
+pub use segment_reader::SegmentReader;
+pub use settle::{Compression, Kept, SettleOptions, Settled, keep, recover, settle};
+
+// The benches' generator names this crate from outside.
+#[cfg(test)]
+extern crate self as forebay_store;
+#[cfg(test)]
+#[path = "../benches/support/mod.rs"]
+mod support;

@@ -1,0 +1,90 @@
+//! What can go wrong with files, always with the file's path.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use arrow_schema::ArrowError;
+use parquet::errors::ParquetError;
+
+/// A failure of a file or folder of a dataset.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The system refused an operation.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried, as a verb: "open".
+        action: &'static str,
+        /// What it was tried on.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The dataset's path is taken by something that is not a folder.
+    #[error("{} is not a folder: choose another output folder, or move the file away", .0.display())]
+    NotADirectory(PathBuf),
+    /// The dataset's folder cannot be written to.
+    #[error("no permission to write in {}: give this user write access, or choose another output folder", .0.display())]
+    Permission(PathBuf),
+    /// The dataset's folder is on a file system that is mounted read-only.
+    #[error("{} is on a read-only file system: choose another output folder", .0.display())]
+    ReadOnly(PathBuf),
+    /// Another collector writes to the dataset.
+    #[error("{} is in use by another collector: stop it, or choose another output folder", .0.display())]
+    InUse(PathBuf),
+    /// A name in the staging folder that no segment has.
+    #[error("{} is not a segment's name (<shard>-<family>-<start>.arrows)", .0.display())]
+    SegmentName(PathBuf),
+    /// Arrow refused data.
+    #[error("{}: {source}", path.display())]
+    Arrow {
+        /// The segment.
+        path: PathBuf,
+        /// Arrow's reason.
+        source: ArrowError,
+    },
+    /// Parquet refused data.
+    #[error("{}: {source}", path.display())]
+    Parquet {
+        /// The flow file.
+        path: PathBuf,
+        /// Parquet's reason.
+        source: ParquetError,
+    },
+}
+
+impl StoreError {
+    /// Whether the file system was full (or the user's quota was).
+    pub fn is_disk_full(&self) -> bool {
+        let kind = match self {
+            Self::Io { source, .. } => source.kind(),
+            Self::Arrow {
+                source: ArrowError::IoError(_, source),
+                ..
+            } => source.kind(),
+            _ => return false,
+        };
+        matches!(
+            kind,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    }
+
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+
+    pub(crate) fn arrow(path: &Path) -> impl FnOnce(ArrowError) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Arrow { path, source }
+    }
+
+    pub(crate) fn parquet(path: &Path) -> impl FnOnce(ParquetError) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Parquet { path, source }
+    }
+}

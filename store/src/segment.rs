@@ -1,0 +1,328 @@
+//! Segments: batches of one family appended to an Arrow IPC stream file.
+//!
+//! Arrow's stream format can be read up to the last whole message whatever
+//! happens to the process that writes it, so a segment needs no log beside it.
+
+use std::fs::{self, File};
+use std::io::{self, IoSlice, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow_buffer::Buffer;
+use arrow_ipc::writer::StreamEncoder;
+
+use crate::batch::FlowBatch;
+use crate::dataset::{Dataset, SegmentName};
+use crate::error::StoreError;
+use crate::schema::{ColumnSet, Family, FlowSchema};
+
+/// An open segment.
+pub struct SegmentWriter {
+    name: SegmentName,
+    path: PathBuf,
+    file: File,
+    schema: Arc<FlowSchema>,
+    columns: ColumnSet,
+    encoder: StreamEncoder,
+    rows: u64,
+    /// The file's length up to the last whole batch.
+    bytes: u64,
+}
+
+/// A segment that is written, to be settled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClosedSegment {
+    /// Its name.
+    pub name: SegmentName,
+    /// Its file.
+    pub path: PathBuf,
+    /// The flows in it.
+    pub rows: u64,
+    /// The file's length.
+    pub bytes: u64,
+}
+
+impl SegmentWriter {
+    /// Makes a segment for batches with the columns of `set`.
+    ///
+    /// Its name says `start_us`, or the next microsecond that makes it unique.
+    ///
+    /// # Errors
+    /// The file cannot be made.
+    pub fn create(
+        dataset: &Dataset,
+        shard: u16,
+        family: Family,
+        start_us: i64,
+        set: ColumnSet,
+        schema: &Arc<FlowSchema>,
+    ) -> Result<Self, StoreError> {
+        let (name, path, file) = create_file(dataset, SegmentName::new(shard, family, start_us))?;
+        let encoder =
+            StreamEncoder::try_new(&schema.arrow(set)).map_err(StoreError::arrow(&path))?;
+        Ok(Self {
+            name,
+            path,
+            file,
+            schema: Arc::clone(schema),
+            columns: set,
+            encoder,
+            rows: 0,
+            bytes: 0,
+        })
+    }
+
+    /// Appends a batch: the bytes written.
+    ///
+    /// # Errors
+    /// The batch could not be written whole. What was written of it is taken
+    /// back, so that the segment ends with the batch before; nothing more can
+    /// be appended then, only [`close`](Self::close) is left.
+    pub fn append(&mut self, batch: FlowBatch) -> Result<u64, StoreError> {
+        let rows = batch.rows() as u64;
+        let message = batch
+            .into_record_batch(&self.schema, self.columns)
+            .and_then(|batch| self.encoder.encode(&batch))
+            .map_err(StoreError::arrow(&self.path))?;
+        let written = self.write(&message)?;
+        self.rows += rows;
+        Ok(written)
+    }
+
+    fn write(&mut self, message: &[Buffer]) -> Result<u64, StoreError> {
+        match write_all(&self.file, message) {
+            Ok(written) => {
+                self.bytes += written;
+                Ok(written)
+            }
+            Err(error) => {
+                // Where even this fails, readers stop at the torn tail all the same.
+                let _torn = self.file.set_len(self.bytes);
+                Err(StoreError::io("write", &self.path)(error))
+            }
+        }
+    }
+
+    /// The columns that the segment's batches have.
+    pub fn columns(&self) -> ColumnSet {
+        self.columns
+    }
+
+    /// The segment's name.
+    pub fn name(&self) -> SegmentName {
+        self.name
+    }
+
+    /// The flows in the segment.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// The file's length.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Ends the segment; `None` where it holds nothing and is removed.
+    ///
+    /// # Errors
+    /// An empty segment cannot be removed.
+    pub fn close(self) -> Result<Option<ClosedSegment>, StoreError> {
+        if self.rows == 0 {
+            fs::remove_file(&self.path).map_err(StoreError::io("remove", &self.path))?;
+            return Ok(None);
+        }
+        Ok(Some(ClosedSegment {
+            name: self.name,
+            path: self.path,
+            rows: self.rows,
+            bytes: self.bytes,
+        }))
+    }
+}
+
+/// Makes the file of the first free name from `name` on.
+fn create_file(
+    dataset: &Dataset,
+    mut name: SegmentName,
+) -> Result<(SegmentName, PathBuf, File), StoreError> {
+    loop {
+        let path = dataset.segment_path(name);
+        let free = !dataset.is_taken(name);
+        match free.then(|| File::create_new(&path)) {
+            Some(Ok(file)) => return Ok((name, path, file)),
+            Some(Err(error)) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(StoreError::io("make", &path)(error));
+            }
+            _ => {}
+        }
+        let next = name.bump();
+        if next == name {
+            // The end of time: no later name is left.
+            return Err(StoreError::io("make", &path)(
+                io::ErrorKind::AlreadyExists.into(),
+            ));
+        }
+        name = next;
+    }
+}
+
+/// Writes the buffers one behind the other, from where they are.
+fn write_all(mut file: &File, buffers: &[Buffer]) -> io::Result<u64> {
+    let mut slices: Vec<IoSlice<'_>> = buffers.iter().map(|b| IoSlice::new(b)).collect();
+    let mut left = slices.as_mut_slice();
+    let mut written = 0;
+    while !left.is_empty() {
+        match file.write_vectored(left) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                written += count as u64;
+                IoSlice::advance_slices(&mut left, count);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(written)
+}
+
+/// The bounds of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rotation {
+    /// Segments end at multiples of this time, in microseconds.
+    pub interval_us: i64,
+    /// A segment that has reached this length ends.
+    pub bytes: u64,
+}
+
+impl Rotation {
+    /// The number of the window that a time of receipt falls in.
+    pub fn window(self, received_us: i64) -> i64 {
+        received_us.div_euclid(self.interval_us.max(1))
+    }
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+#[must_use]
+pub struct Written {
+    /// The segment that ended before the batch or because of it.
+    pub closed: Option<ClosedSegment>,
+    /// The bytes appended; or why the batch was not written. The next one may
+    /// be tried all the same.
+    pub appended: Result<u64, StoreError>,
+}
+
+/// Writes one shard's batches of one family, segment after segment.
+///
+/// A segment ends when a batch belongs to another rotation window, has a column
+/// that the segment has not, or finds the segment full; or when a write fails,
+/// so that the next batch begins afresh.
+pub struct FamilyWriter {
+    dataset: Arc<Dataset>,
+    schema: Arc<FlowSchema>,
+    shard: u16,
+    family: Family,
+    rotation: Rotation,
+    open: Option<(i64, SegmentWriter)>,
+    /// The columns that the batches of the open segment, or of the last, had:
+    /// what the next segment begins with.
+    seen: ColumnSet,
+}
+
+impl FamilyWriter {
+    /// A writer with no segment open.
+    pub fn new(
+        dataset: &Arc<Dataset>,
+        schema: &Arc<FlowSchema>,
+        shard: u16,
+        family: Family,
+        rotation: Rotation,
+    ) -> Self {
+        Self {
+            dataset: Arc::clone(dataset),
+            schema: Arc::clone(schema),
+            shard,
+            family,
+            rotation,
+            open: None,
+            seen: ColumnSet::default(),
+        }
+    }
+
+    /// Writes a batch whose first row was received at `received_us`. Batches
+    /// are cut where the rotation window changes, so this stands for all rows.
+    pub fn write(&mut self, batch: FlowBatch, received_us: i64) -> Written {
+        let mut closed = None;
+        let appended = self.append(batch, received_us, &mut closed);
+        if appended.is_err() {
+            let broken = self.close().unwrap_or_default();
+            closed = closed.or(broken);
+        }
+        Written { closed, appended }
+    }
+
+    fn append(
+        &mut self,
+        batch: FlowBatch,
+        received_us: i64,
+        closed: &mut Option<ClosedSegment>,
+    ) -> Result<u64, StoreError> {
+        if batch.rows() == 0 {
+            return Ok(0);
+        }
+        let window = self.rotation.window(received_us);
+        let present = batch.present();
+        let goes_on = self.open.as_ref().is_some_and(|(open, segment)| {
+            *open == window
+                && segment.bytes() < self.rotation.bytes
+                && present.is_subset_of(segment.columns())
+        });
+        if !goes_on {
+            *closed = self.close()?;
+        }
+        let segment = match &mut self.open {
+            Some((_, segment)) => segment,
+            None => {
+                let set = self.seen.union(present);
+                self.seen = ColumnSet::default();
+                let segment = SegmentWriter::create(
+                    &self.dataset,
+                    self.shard,
+                    self.family,
+                    received_us,
+                    set,
+                    &self.schema,
+                )?;
+                &mut self.open.insert((window, segment)).1
+            }
+        };
+        self.seen = self.seen.union(present);
+        segment.append(batch)
+    }
+
+    /// Ends the open segment if its rotation window is over at `now_us`.
+    ///
+    /// # Errors
+    /// An empty segment cannot be removed.
+    pub fn close_if_due(&mut self, now_us: i64) -> Result<Option<ClosedSegment>, StoreError> {
+        match &self.open {
+            Some((window, _)) if *window < self.rotation.window(now_us) => self.close(),
+            _ => Ok(None),
+        }
+    }
+
+    /// Ends the open segment, if there is one with flows.
+    ///
+    /// # Errors
+    /// An empty segment cannot be removed.
+    pub fn close(&mut self) -> Result<Option<ClosedSegment>, StoreError> {
+        match self.open.take() {
+            Some((_, segment)) => segment.close(),
+            None => Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
