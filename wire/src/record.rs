@@ -180,3 +180,113 @@ impl<'a, 't> Record<'a, 't> {
             .map_while(move |&field| Some((field, read_field(field, &mut reader).ok()?)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::template::{ElementId, VARIABLE_LENGTH};
+
+    fn template(lengths: &[u16]) -> Template {
+        let fields = lengths.iter().map(|&length| FieldSpecifier {
+            element: ElementId::iana(1),
+            length,
+        });
+        Template {
+            id: 256,
+            scope_count: 0,
+            fields: fields.collect(),
+        }
+    }
+
+    /// Each record's fields, or the error.
+    fn read<'a>(template: &Template, body: &'a [u8]) -> Vec<Result<Vec<&'a [u8]>, RecordError>> {
+        Records::new(template, body)
+            .map(|record| {
+                record.map(|record| record.fields().map(|(_, content)| content).collect())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn records_of_one_length_and_a_rest_that_is_none() {
+        let template = template(&[1, 0, 2]);
+        let body = [1, 2, 3, 4, 5, 6, 7, 8];
+        assert_eq!(
+            read(&template, &body),
+            [
+                Ok(vec![&[1][..], &[], &[2, 3]]),
+                Ok(vec![&[4][..], &[], &[5, 6]])
+            ]
+        );
+        let mut records = Records::new(&template, &body);
+        let bytes: Vec<_> = records
+            .by_ref()
+            .map(|record| record.unwrap().bytes())
+            .collect();
+        assert_eq!(bytes, [&body[..3], &body[3..6]]);
+        assert_eq!(records.offset(), 6);
+    }
+
+    #[test]
+    fn records_of_one_length_may_be_all_zeros() {
+        assert_eq!(read(&template(&[2]), &[0; 5]).len(), 2);
+    }
+
+    #[test]
+    fn each_record_may_say_its_length_in_one_byte_or_three() {
+        let body = [9, 2, 1, 2, 8, 255, 0, 3, 4, 5, 6, 7, 0];
+        assert_eq!(
+            read(&template(&[1, VARIABLE_LENGTH]), &body),
+            [
+                Ok(vec![&[9][..], &[1, 2]]),
+                Ok(vec![&[8][..], &[4, 5, 6]]),
+                Ok(vec![&[7][..], &[]])
+            ]
+        );
+    }
+
+    #[test]
+    fn a_length_in_three_bytes_goes_beyond_one() {
+        let mut body = vec![255, 1, 0];
+        body.resize(3 + 256, 7);
+        assert_eq!(
+            read(&template(&[VARIABLE_LENGTH]), &body),
+            [Ok(vec![&body[3..]])]
+        );
+    }
+
+    #[test]
+    fn zeros_are_padding_where_lengths_vary() {
+        let template = template(&[VARIABLE_LENGTH]);
+        assert_eq!(read(&template, &[1, 7, 0, 0, 0]), [Ok(vec![&[7][..]])]);
+        // Not at the end, they are empty fields.
+        assert_eq!(read(&template, &[0, 1, 7, 0]).len(), 2);
+        assert!(read(&template, &[0; 9]).is_empty());
+    }
+
+    #[test]
+    fn a_record_beyond_its_set_ends_it() {
+        let template = template(&[VARIABLE_LENGTH]);
+        let body = [1, 7, 3, 1, 2];
+        assert_eq!(
+            read(&template, &body),
+            [
+                Ok(vec![&[7][..]]),
+                Err(RecordError::TooLong { needed: 3, left: 2 })
+            ]
+        );
+        let mut records = Records::new(&template, &body);
+        assert_eq!(records.by_ref().count(), 2);
+        assert_eq!(records.offset(), 2);
+        assert_eq!(
+            read(&template, &[255, 1]),
+            [Err(RecordError::TooLong { needed: 2, left: 1 })]
+        );
+    }
+
+    #[test]
+    fn a_layout_of_no_length_has_no_records() {
+        assert!(read(&template(&[]), &[1; 9]).is_empty());
+        assert!(read(&template(&[0]), &[1; 9]).is_empty());
+    }
+}

@@ -205,3 +205,113 @@ impl<'a> Iterator for Sets<'a> {
 }
 
 impl std::iter::FusedIterator for Sets<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn walk(version: Version, datagram: &[u8], end: usize) -> Vec<Result<(usize, u16), SetError>> {
+        Sets::new(version, datagram, 2, end)
+            .map(|set| set.map(|set| (set.offset, set.id)))
+            .collect()
+    }
+
+    #[test]
+    fn sets_follow_each_other_to_the_end() {
+        let datagram = [9, 9, 1, 0, 0, 5, 7, 0, 0, 0, 4];
+        let sets: Vec<_> = Sets::new(Version::V9, &datagram, 2, datagram.len())
+            .map(Result::unwrap)
+            .collect();
+        let [data, template] = sets.as_slice() else {
+            panic!("{sets:?}");
+        };
+        assert_eq!((data.offset, data.id, data.body), (2, 256, &[7][..]));
+        assert_eq!((template.offset, template.id), (7, 0));
+        assert!(template.body.is_empty());
+    }
+
+    #[test]
+    fn the_id_says_the_kind_in_each_version() {
+        let kind = |version, id| {
+            let body = &[];
+            Set {
+                version,
+                offset: 0,
+                id,
+                body,
+            }
+            .kind()
+        };
+        for (id, v9, ipfix) in [
+            (0, SetKind::Template, SetKind::Reserved),
+            (1, SetKind::OptionsTemplate, SetKind::Reserved),
+            (2, SetKind::Reserved, SetKind::Template),
+            (3, SetKind::Reserved, SetKind::OptionsTemplate),
+            (255, SetKind::Reserved, SetKind::Reserved),
+            (256, SetKind::Data, SetKind::Data),
+            (u16::MAX, SetKind::Data, SetKind::Data),
+        ] {
+            assert_eq!(
+                (kind(Version::V9, id), kind(Version::Ipfix, id)),
+                (v9, ipfix)
+            );
+        }
+    }
+
+    #[test]
+    fn zeros_behind_the_last_set_are_padding() {
+        for zeros in [1, 3, 4, 64, 1220] {
+            let mut datagram = vec![9, 9, 1, 0, 0, 4];
+            datagram.resize(6 + zeros, 0);
+            assert_eq!(
+                walk(Version::V9, &datagram, datagram.len()),
+                [Ok((2, 256))],
+                "{zeros}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_set_shorter_than_its_header_ends_the_walk() {
+        let datagram = [9, 9, 1, 0, 0, 3, 1, 0, 0, 4];
+        assert_eq!(
+            walk(Version::V9, &datagram, 10),
+            [Err(SetError::TooShort {
+                offset: 2,
+                length: 3
+            })]
+        );
+    }
+
+    #[test]
+    fn a_set_beyond_the_datagram_ends_the_walk() {
+        let datagram = [9, 9, 1, 0, 0, 4, 1, 0, 0, 5];
+        assert_eq!(
+            walk(Version::V9, &datagram, 10),
+            [
+                Ok((2, 256)),
+                Err(SetError::TooLong {
+                    offset: 6,
+                    needed: 5,
+                    left: 4
+                })
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_too_short_for_a_set_is_told() {
+        assert_eq!(
+            walk(Version::V9, &[9, 9, 1, 0, 0], 5),
+            [Err(SetError::TrailingBytes { offset: 2, left: 3 })]
+        );
+    }
+
+    #[test]
+    fn a_set_that_starts_within_the_message_may_end_behind_it() {
+        let datagram = [9, 9, 1, 0, 0, 5, 7, 1, 0, 0, 4];
+        for (end, sets) in [(0, 0), (2, 0), (3, 1), (5, 1), (7, 1), (8, 2), (99, 2)] {
+            assert_eq!(walk(Version::Ipfix, &datagram, end).len(), sets, "{end}");
+        }
+    }
+}
