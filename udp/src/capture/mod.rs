@@ -20,6 +20,7 @@ mod frame;
 mod pcap;
 mod pcapng;
 mod window;
+mod writer;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -34,6 +35,7 @@ use frame::{Found, Link, Udp};
 use pcap::Pcap;
 use pcapng::{PacketHeader, Section};
 use window::Window;
+pub use writer::{CaptureWriteError, CaptureWriter};
 
 /// The longest frame a record may hold: libpcap's largest snapshot length.
 const MAX_FRAME_BYTES: u32 = 262_144;
@@ -480,3 +482,6 @@ impl CaptureReader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
