@@ -92,6 +92,13 @@ impl Dataset {
         self.staging().join(format!("{name}.{SEGMENT_EXTENSION}"))
     }
 
+    /// Where the ledger of an interval stands.
+    pub(crate) fn ledger_path(&self, start: FileTime) -> PathBuf {
+        self.ledger()
+            .join(format!("date={}", start.date()))
+            .join(format!("{}.{PARQUET_EXTENSION}", start.stamp()))
+    }
+
     /// Where a segment's flows stand in the end.
     pub(crate) fn final_path(&self, name: SegmentName, extension: &str) -> PathBuf {
         self.family(name.family)

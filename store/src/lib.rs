@@ -11,21 +11,28 @@ mod civil;
 mod column;
 mod dataset;
 mod error;
+mod files;
+mod ledger;
+mod retention;
 mod schema;
 mod segment;
 mod segment_reader;
 mod settle;
+mod space;
 
 pub use batch::{ColumnData, FlowBatch};
 pub use column::{BytesColumn, Column};
 pub use dataset::{Dataset, PARQUET_EXTENSION, SEGMENT_EXTENSION, SegmentName};
 pub use error::StoreError;
+pub use ledger::{LedgerRow, ReasonCount, Scope, write_ledger};
+pub use retention::{Removed, Retention, retain};
 pub use schema::{
     COLUMNS_MAX, ColumnError, ColumnId, ColumnSet, ColumnType, Family, FlowSchema, columns,
 };
 pub use segment::{ClosedSegment, FamilyWriter, Rotation, SegmentWriter, Written};
 pub use segment_reader::SegmentReader;
 pub use settle::{Compression, Kept, SettleOptions, Settled, keep, recover, settle};
+pub use space::free_bytes;
 
 // The benches' generator names this crate from outside.
 #[cfg(test)]

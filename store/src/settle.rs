@@ -16,6 +16,7 @@ use parquet::file::properties::WriterProperties;
 
 use crate::dataset::{Dataset, PARQUET_EXTENSION, SEGMENT_EXTENSION, SegmentName};
 use crate::error::StoreError;
+use crate::files;
 use crate::schema::Family;
 use crate::segment_reader::SegmentReader;
 
@@ -75,16 +76,14 @@ pub fn settle(
     let (Some(schema), Some(first)) = (reader.schema(), reader.next_batch()?) else {
         return drop_empty(segment, &reader);
     };
-    let temporary = temporary_path(&target);
-    make_parent(&target)?;
-    let written = write_flow_file(&temporary, schema, first, &mut reader, options)
-        .and_then(|(file, rows)| Ok((commit(&file, &temporary, &target)?, rows)));
-    if written.is_err() {
-        // The segment is still there; the space may be what is missing.
-        let _stays = fs::remove_file(&temporary);
-    }
-    let (bytes, rows) = written?;
-    remove(segment)?;
+    let mut rows = 0;
+    let bytes = files::replace(&target, |file| {
+        write_flow_file(file, &target, schema, first, &mut reader, options).map(|(file, count)| {
+            rows = count;
+            file
+        })
+    })?;
+    files::remove(segment)?;
     Ok(Settled {
         path: Some(target),
         rows,
@@ -95,13 +94,13 @@ pub fn settle(
 }
 
 fn write_flow_file(
+    file: File,
     path: &Path,
     schema: SchemaRef,
     first: RecordBatch,
     rest: &mut SegmentReader,
     options: &SettleOptions,
 ) -> Result<(File, u64), StoreError> {
-    let file = File::create(path).map_err(StoreError::io("make", path))?;
     let mut writer = ArrowWriter::try_new(file, schema, Some(properties(options)))
         .map_err(StoreError::parquet(path))?;
     let mut rows = 0;
@@ -133,14 +132,14 @@ pub fn keep(dataset: &Dataset, segment: &Path) -> Result<Kept, StoreError> {
     if rows == 0 {
         return drop_empty(segment, &reader);
     }
-    make_parent(&target)?;
+    files::make_parent(&target)?;
     let file = File::options()
         .write(true)
         .open(segment)
         .map_err(StoreError::io("open", segment))?;
     file.set_len(reader.whole_bytes())
         .map_err(StoreError::io("truncate", segment))?;
-    let bytes = commit(&file, segment, &target)?;
+    let bytes = files::commit(&file, segment, &target)?;
     Ok(Kept {
         path: Some(target),
         rows,
@@ -156,70 +155,14 @@ pub fn keep(dataset: &Dataset, segment: &Path) -> Result<Kept, StoreError> {
 /// # Errors
 /// A folder cannot be read, or a file in it not removed.
 pub fn recover(dataset: &Dataset) -> Result<Vec<PathBuf>, StoreError> {
-    let staging = dataset.staging();
-    let mut segments = Vec::new();
-    for entry in fs::read_dir(&staging).map_err(StoreError::io("list", &staging))? {
-        let path = entry.map_err(StoreError::io("list", &staging))?.path();
-        if SegmentName::of(&path).is_ok() {
-            segments.push(path);
-        }
-    }
+    let mut segments = files::list(&dataset.staging())?;
+    segments.retain(|path| SegmentName::of(path).is_ok());
     segments.sort_by_key(|path| SegmentName::of(path).ok());
     let folders = Family::ALL.map(|family| dataset.family(family));
     for folder in folders.iter().chain([&dataset.ledger()]) {
-        remove_temporaries(folder)?;
+        files::remove_temporaries(folder)?;
     }
     Ok(segments)
-}
-
-fn remove_temporaries(folder: &Path) -> Result<(), StoreError> {
-    if !folder.is_dir() {
-        return Ok(());
-    }
-    for entry in fs::read_dir(folder).map_err(StoreError::io("list", folder))? {
-        let path = entry.map_err(StoreError::io("list", folder))?.path();
-        if path.is_dir() {
-            remove_temporaries(&path)?;
-        } else if is_temporary(&path) {
-            remove(&path)?;
-        }
-    }
-    Ok(())
-}
-
-/// Where a final file stands while it is written: hidden, so that no reader takes it.
-pub(crate) fn temporary_path(target: &Path) -> PathBuf {
-    let name = target.file_name().unwrap_or_default().to_string_lossy();
-    target.with_file_name(format!(".{name}.tmp"))
-}
-
-fn is_temporary(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name.starts_with('.') && name.ends_with(".tmp")
-}
-
-pub(crate) fn make_parent(path: &Path) -> Result<(), StoreError> {
-    let parent = path.parent().unwrap_or(path);
-    fs::create_dir_all(parent).map_err(StoreError::io("make", parent))
-}
-
-/// Gives a whole file its final name, on disk: the file's length.
-pub(crate) fn commit(file: &File, temporary: &Path, target: &Path) -> Result<u64, StoreError> {
-    file.sync_all().map_err(StoreError::io("sync", temporary))?;
-    let bytes = file
-        .metadata()
-        .map_err(StoreError::io("look at", temporary))?
-        .len();
-    fs::rename(temporary, target).map_err(StoreError::io("rename", temporary))?;
-    let parent = target.parent().unwrap_or(target);
-    File::open(parent)
-        .and_then(|folder| folder.sync_all())
-        .map_err(StoreError::io("sync", parent))?;
-    Ok(bytes)
-}
-
-fn remove(path: &Path) -> Result<(), StoreError> {
-    fs::remove_file(path).map_err(StoreError::io("remove", path))
 }
 
 /// Where the final file is there, the segment is all that is left of an earlier run.
@@ -227,7 +170,7 @@ fn finish_earlier(segment: &Path, target: &Path) -> Result<Option<Settled>, Stor
     let Ok(metadata) = fs::metadata(target) else {
         return Ok(None);
     };
-    remove(segment)?;
+    files::remove(segment)?;
     Ok(Some(Settled {
         path: Some(target.to_owned()),
         rows: 0,
@@ -238,7 +181,7 @@ fn finish_earlier(segment: &Path, target: &Path) -> Result<Option<Settled>, Stor
 }
 
 fn drop_empty(segment: &Path, reader: &SegmentReader) -> Result<Settled, StoreError> {
-    remove(segment)?;
+    files::remove(segment)?;
     Ok(Settled {
         path: None,
         rows: 0,

@@ -99,8 +99,8 @@ fn what_a_kill_left_unfinished_is_done_again() {
     let p = place();
     let (closed, _) = segment(&p.dataset, &[100, 100]);
     let target = p.dataset.final_path(closed.name, PARQUET_EXTENSION);
-    make_parent(&target).expect("makes");
-    fs::write(temporary_path(&target), "half a file").expect("writes");
+    files::make_parent(&target).expect("makes");
+    fs::write(files::temporary_path(&target), "half a file").expect("writes");
 
     let left = recover(&p.dataset).expect("recovers");
     assert_eq!(left, std::slice::from_ref(&closed.path));

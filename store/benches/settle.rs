@@ -1,0 +1,74 @@
+//! Segment → Parquet: what settling costs, and the bytes per flow.
+//!
+//! `cargo bench -p forebay-store --bench settle`
+
+mod support;
+
+use std::fs;
+use std::sync::Arc;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use forebay_store::{
+    Compression, Dataset, Family, FlowSchema, SegmentWriter, SettleOptions, settle,
+};
+use support::{Generator, START_US};
+
+const ROWS: usize = 8192;
+const BATCHES: usize = 64;
+
+fn settling(criterion: &mut Criterion) {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let dataset = Dataset::open(dir.path()).expect("opens");
+    let schema = Arc::new(FlowSchema::default());
+    let mut generator = Generator::new(1);
+    let set = generator.batch(&schema, ROWS).present();
+    let mut writer =
+        SegmentWriter::create(&dataset, 0, Family::Ipv4, START_US, set, &schema).expect("makes");
+    for _ in 0..BATCHES {
+        writer
+            .append(generator.batch(&schema, ROWS))
+            .expect("appends");
+    }
+    let closed = writer.close().expect("closes").expect("has rows");
+    let copy = dir.path().join("copy");
+    fs::copy(&closed.path, &copy).expect("copies");
+
+    let mut group = criterion.benchmark_group("settle");
+    group.sample_size(10);
+    group.throughput(Throughput::Elements(closed.rows));
+    println!(
+        "segment: {:.1} bytes/flow",
+        closed.bytes as f64 / closed.rows as f64
+    );
+    for (name, compression) in [
+        ("zstd", Compression::Zstd),
+        ("lz4", Compression::Lz4),
+        ("none", Compression::None),
+    ] {
+        let mut bytes = 0;
+        group.bench_function(name, |bencher| {
+            bencher.iter_batched(
+                || {
+                    if !closed.path.exists() {
+                        fs::hard_link(&copy, &closed.path).expect("links");
+                    }
+                },
+                |()| {
+                    let options = SettleOptions { compression };
+                    let settled = settle(&dataset, &closed.path, &options).expect("settles");
+                    bytes = settled.bytes;
+                    fs::remove_file(settled.path.expect("has rows")).expect("removes");
+                },
+                BatchSize::PerIteration,
+            );
+        });
+        println!(
+            "{name}: {:.1} bytes/flow",
+            bytes as f64 / closed.rows as f64
+        );
+    }
+    group.finish();
+}
+
+criterion_group!(benches, settling);
+criterion_main!(benches);
