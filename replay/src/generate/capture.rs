@@ -1,0 +1,131 @@
+//! Generated traffic as a capture file, with its truth beside it.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use forebay_udp::Datagram;
+use forebay_udp::capture::{CaptureWriteError, CaptureWriter};
+use thiserror::Error;
+
+use super::config::{ConfigError, GenerateConfig};
+use super::send::Progress;
+use super::truth::Truth;
+use super::{GeneratedMessage, Generator};
+
+/// Where the messages of a capture go to: a collector at a usual port.
+const COLLECTOR: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 2055);
+/// After how many messages progress is told.
+const MESSAGES_PER_PROGRESS: u64 = 4096;
+
+/// Why there is no capture. Nothing is left under its name then.
+#[derive(Debug, Error)]
+pub enum CaptureError {
+    /// It cannot be generated.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The capture cannot be written.
+    #[error(transparent)]
+    Capture(#[from] CaptureWriteError),
+    /// The truth cannot be written, or a file not be given its name.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Writes the traffic to a capture file, and its truth to `<path>.truth.json`. A file comes under its name when it is
+/// whole, the truth first.
+///
+/// # Errors
+///
+/// The configuration cannot be generated, or a file not be written.
+pub fn to_capture(
+    config: GenerateConfig,
+    path: &Path,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Truth, CaptureError> {
+    let mut generator = Generator::new(config)?;
+    let truth_path = with_suffix(path, ".truth.json");
+    let (capture_part, truth_part) = (
+        with_suffix(path, ".part"),
+        with_suffix(&truth_path, ".part"),
+    );
+    let written = write(&mut generator, &capture_part, &truth_part, progress).and_then(|truth| {
+        rename(&truth_part, &truth_path)?;
+        rename(&capture_part, path)?;
+        Ok(truth)
+    });
+    if written.is_err() {
+        // What is not there need not be removed, and what cannot be has been complained of.
+        let _ = fs::remove_file(&capture_part);
+        let _ = fs::remove_file(&truth_part);
+    }
+    written
+}
+
+fn write(
+    generator: &mut Generator,
+    capture_path: &Path,
+    truth_path: &Path,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Truth, CaptureError> {
+    let mut capture = CaptureWriter::create(capture_path)?;
+    let mut payload = Vec::new();
+    let mut done = Progress {
+        datagrams: 0,
+        flows: 0,
+        of_flows: generator.config().flows,
+    };
+    while let Some(message) = generator.next_message(&mut payload) {
+        let GeneratedMessage { source, at_ns, .. } = message;
+        capture.write(&Datagram {
+            source,
+            destination: COLLECTOR,
+            received_ns: at_ns,
+            payload: &payload,
+        })?;
+        done.datagrams += 1;
+        done.flows += message.flows as u64;
+        if done.datagrams.is_multiple_of(MESSAGES_PER_PROGRESS) {
+            progress(&done);
+        }
+    }
+    progress(&done);
+    let file = capture.finish()?;
+    let synced = file.get_ref().sync_all();
+    synced.map_err(|source| failed(capture_path, source))?;
+
+    let truth = generator.truth();
+    write_truth(&truth, truth_path).map_err(|source| failed(truth_path, source))?;
+    Ok(truth)
+}
+
+fn write_truth(truth: &Truth, path: &Path) -> io::Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    serde_json::to_writer_pretty(&mut file, truth)?;
+    file.write_all(b"\n")?;
+    file.into_inner()?.sync_all()
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), CaptureError> {
+    fs::rename(from, to).map_err(|source| failed(to, source))
+}
+
+fn failed(path: &Path, source: io::Error) -> CaptureError {
+    CaptureError::Write {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
+}

@@ -1,0 +1,447 @@
+//! Generated traffic sent to a collector.
+//!
+//! ```text
+//! Generator ─► burst of one exporter ─► its own socket, bound to its own address ─► target
+//! ```
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use forebay_udp::Sender;
+use thiserror::Error;
+
+use super::Generator;
+use super::config::{ConfigError, GenerateConfig};
+use super::truth::Truth;
+
+/// The most messages of a burst that are sent at once.
+const MAX_BURST: usize = 64;
+/// Shorter waits are saved up: a sleep takes about 60 µs more than asked for.
+const LEAST_SLEEP: Duration = Duration::from_millis(1);
+/// After how many bursts progress is told.
+const BURSTS_PER_PROGRESS: u64 = 512;
+
+/// How fast to send.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Pace {
+    /// As fast as one thread can.
+    Flood,
+    /// So many flows a second in the mean, kept up by sleeping for milliseconds.
+    FlowsPerSec(f64),
+}
+
+/// How far generating or sending has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Messages done with.
+    pub datagrams: u64,
+    /// Flows done with.
+    pub flows: u64,
+    /// Flows in all.
+    pub of_flows: u64,
+}
+
+/// What became of the messages.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct SendReport {
+    /// Messages sent.
+    pub datagrams: u64,
+    /// Their bytes.
+    pub datagram_bytes: u64,
+    /// Their flows.
+    pub flows: u64,
+    /// Messages that the system refused to send. The truth counts them all the same.
+    pub unsent_datagrams: u64,
+    /// Their flows.
+    pub unsent_flows: u64,
+    /// How many times the system refused. Refused connections say that nobody listens at the target.
+    pub send_errors: u64,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+impl SendReport {
+    /// Flows sent a second.
+    #[must_use]
+    pub fn flows_per_sec(&self) -> f64 {
+        self.flows as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
+/// What was generated, and what became of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sent {
+    /// What was generated, with the ports that it was sent from.
+    pub truth: Truth,
+    /// What became of it.
+    pub report: SendReport,
+}
+
+/// Why nothing is sent.
+#[derive(Debug, Error)]
+pub enum SendError {
+    /// It cannot be generated.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The exporters' addresses begin on loopback and end elsewhere.
+    #[error(
+        "{exporters} exporters reach from {first} to {last}, beyond 127.255.255.254, where loopback ends: begin lower \
+         or step less"
+    )]
+    BeyondLoopback {
+        /// How many exporters.
+        exporters: usize,
+        /// The first one's address.
+        first: IpAddr,
+        /// The last one's address.
+        last: IpAddr,
+    },
+    /// No rate to send at.
+    #[error("{flows_per_sec} flows a second is no pace: give more than 0")]
+    Pace {
+        /// What was asked for.
+        flows_per_sec: f64,
+    },
+    /// More files would have to be open than the system allows: each exporter has a socket.
+    #[error(
+        "exporter {index} of {exporters} gets no socket: {source}; each exporter takes one: raise the limit \
+         (`ulimit -n`) or have fewer exporters"
+    )]
+    TooManyFiles {
+        /// The exporter, counted from 1.
+        index: usize,
+        /// How many there are.
+        exporters: usize,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An exporter's address cannot be sent from.
+    #[error("cannot send from {from} to {target}: {source}")]
+    Bind {
+        /// The exporter's address.
+        from: SocketAddr,
+        /// Where to.
+        target: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Sends the traffic to `target` while generating it, each exporter's from its own address.
+///
+/// Each exporter takes an open file, and its address must be one of this machine's, as all of 127.0.0.0/8 are.
+///
+/// # Errors
+///
+/// The configuration cannot be generated, or an exporter's address cannot be sent from. A message that cannot be sent
+/// is counted in the report instead.
+pub fn to_socket(
+    config: GenerateConfig,
+    target: SocketAddr,
+    pace: Pace,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Sent, SendError> {
+    let mut generator = Generator::new(config)?;
+    let mut transmitter = Transmitter::bind(&generator, target, pace)?;
+    let mut burst = Burst::default();
+    let mut payload = Vec::new();
+    transmitter.start();
+    while let Some(message) = generator.next_message(&mut payload) {
+        if burst.len == MAX_BURST || message.exporter != burst.exporter {
+            burst.send(&mut transmitter, progress);
+            burst.exporter = message.exporter;
+        }
+        burst.push(&mut payload, message.flows);
+    }
+    burst.send(&mut transmitter, progress);
+    Ok(transmitter.finish(generator.truth(), progress))
+}
+
+/// Traffic in memory, so that generating it takes no time while it is sent.
+#[derive(Debug)]
+pub struct Prepared {
+    generator: Generator,
+    payloads: Vec<u8>,
+    messages: Vec<PreparedMessage>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct PreparedMessage {
+    /// Where the payload ends; it begins where the one before ends.
+    end: usize,
+    exporter: u32,
+    flows: u32,
+}
+
+impl Prepared {
+    /// Generates all messages. They take about 55 bytes a flow.
+    ///
+    /// # Errors
+    ///
+    /// The configuration cannot be generated.
+    pub fn new(config: GenerateConfig) -> Result<Self, ConfigError> {
+        let mut generator = Generator::new(config)?;
+        let mut payloads = Vec::new();
+        let mut messages = Vec::new();
+        let mut payload = Vec::new();
+        while let Some(message) = generator.next_message(&mut payload) {
+            payloads.extend_from_slice(&payload);
+            messages.push(PreparedMessage {
+                end: payloads.len(),
+                exporter: message.exporter as u32,
+                flows: message.flows as u32,
+            });
+        }
+        Ok(Self {
+            generator,
+            payloads,
+            messages,
+        })
+    }
+
+    /// What was generated.
+    #[must_use]
+    pub fn truth(&self) -> Truth {
+        self.generator.truth()
+    }
+
+    /// The messages in their order: which exporter's, counted from 0, and the payload.
+    pub fn messages(&self) -> impl Iterator<Item = (usize, &[u8])> {
+        let mut start = 0;
+        self.messages.iter().map(move |message| {
+            let payload = &self.payloads[start..message.end];
+            start = message.end;
+            (message.exporter as usize, payload)
+        })
+    }
+
+    /// Sends the messages as [`to_socket`] does. A second time they are the same: a collector sees sequence numbers that
+    /// begin again, unless it too begins again.
+    ///
+    /// # Errors
+    ///
+    /// An exporter's address cannot be sent from.
+    pub fn send(
+        &self,
+        target: SocketAddr,
+        pace: Pace,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Sent, SendError> {
+        let mut transmitter = Transmitter::bind(&self.generator, target, pace)?;
+        let mut payloads: Vec<&[u8]> = Vec::with_capacity(MAX_BURST);
+        let mut flows = Vec::with_capacity(MAX_BURST);
+        let mut start = 0;
+        transmitter.start();
+        let bursts = self.messages.chunk_by(|a, b| a.exporter == b.exporter);
+        for burst in bursts.flat_map(|burst| burst.chunks(MAX_BURST)) {
+            payloads.clear();
+            flows.clear();
+            let mut exporter = 0;
+            for message in burst {
+                payloads.push(&self.payloads[start..message.end]);
+                flows.push(u64::from(message.flows));
+                start = message.end;
+                exporter = message.exporter as usize;
+            }
+            transmitter.send(exporter, &payloads, &flows, progress);
+        }
+        Ok(transmitter.finish(self.truth(), progress))
+    }
+}
+
+/// Messages of one exporter that are sent together.
+#[derive(Debug, Default)]
+struct Burst {
+    exporter: usize,
+    /// As many as have ever been used at a time.
+    payloads: Vec<Vec<u8>>,
+    flows: Vec<u64>,
+    len: usize,
+}
+
+impl Burst {
+    /// Takes a payload; gives a buffer for the next.
+    fn push(&mut self, payload: &mut Vec<u8>, flows: usize) {
+        if self.len == self.payloads.len() {
+            self.payloads.push(Vec::new());
+        }
+        std::mem::swap(&mut self.payloads[self.len], payload);
+        self.flows.push(flows as u64);
+        self.len += 1;
+    }
+
+    fn send(&mut self, transmitter: &mut Transmitter, progress: &mut dyn FnMut(&Progress)) {
+        let mut payloads: [&[u8]; MAX_BURST] = [&[]; MAX_BURST];
+        for (slice, payload) in payloads.iter_mut().zip(&self.payloads) {
+            *slice = payload;
+        }
+        transmitter.send(self.exporter, &payloads[..self.len], &self.flows, progress);
+        self.len = 0;
+        self.flows.clear();
+    }
+}
+
+/// The exporters' sockets, and what became of what they sent.
+#[derive(Debug)]
+struct Transmitter {
+    senders: Vec<Sender>,
+    pace: Pace,
+    started: Instant,
+    report: SendReport,
+    bursts: u64,
+    of_flows: u64,
+}
+
+impl Transmitter {
+    fn bind(generator: &Generator, target: SocketAddr, pace: Pace) -> Result<Self, SendError> {
+        if let Pace::FlowsPerSec(flows_per_sec) = pace
+            && !(flows_per_sec > 0.0 && flows_per_sec.is_finite())
+        {
+            return Err(SendError::Pace { flows_per_sec });
+        }
+        let exporters = &generator.exporters;
+        let count = exporters.len();
+        if let ([first, ..], [.., last]) = (&exporters[..], &exporters[..]) {
+            let (first, last) = (first.source.ip(), last.source.ip());
+            let beyond = IpAddr::from([127, 255, 255, 255]);
+            if first.is_loopback() && last >= beyond {
+                return Err(SendError::BeyondLoopback {
+                    exporters: count,
+                    first,
+                    last,
+                });
+            }
+        }
+        let port = generator.config().exporter_port;
+        let senders = exporters.iter().zip(1..).map(|(exporter, index)| {
+            let from = SocketAddr::new(exporter.source.ip(), port);
+            Sender::bind(from, target).map_err(|source| {
+                // The process's limit, and the machine's.
+                if matches!(source.raw_os_error(), Some(24 | 23)) {
+                    SendError::TooManyFiles {
+                        index,
+                        exporters: count,
+                        source,
+                    }
+                } else {
+                    SendError::Bind {
+                        from,
+                        target,
+                        source,
+                    }
+                }
+            })
+        });
+        Ok(Self {
+            senders: senders.collect::<Result<_, _>>()?,
+            pace,
+            started: now(),
+            report: SendReport::default(),
+            bursts: 0,
+            of_flows: generator.config().flows,
+        })
+    }
+
+    fn start(&mut self) {
+        self.started = now();
+    }
+
+    /// Sends messages of one exporter, of which `flows` tells how many each holds.
+    fn send(
+        &mut self,
+        exporter: usize,
+        payloads: &[&[u8]],
+        flows: &[u64],
+        progress: &mut dyn FnMut(&Progress),
+    ) {
+        self.wait();
+        let mut next = 0;
+        let mut refused = false;
+        while next < payloads.len() {
+            match self.senders[exporter].send(&payloads[next..]) {
+                Ok(sent) => {
+                    let sent = next..next + sent;
+                    next = sent.end;
+                    self.report.datagrams += sent.len() as u64;
+                    self.report.flows += flows[sent.clone()].iter().sum::<u64>();
+                    self.report.datagram_bytes += payloads[sent]
+                        .iter()
+                        .map(|payload| payload.len() as u64)
+                        .sum::<u64>();
+                    refused = false;
+                }
+                // Told of an earlier message: this one has not been tried.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && !refused => {
+                    self.report.send_errors += 1;
+                    refused = true;
+                }
+                Err(_) => {
+                    self.report.send_errors += 1;
+                    self.report.unsent_datagrams += 1;
+                    self.report.unsent_flows += flows[next];
+                    next += 1;
+                    refused = false;
+                }
+            }
+        }
+        self.bursts += 1;
+        if self.bursts.is_multiple_of(BURSTS_PER_PROGRESS) {
+            progress(&self.progress());
+        }
+    }
+
+    /// Sleeps while what has been sent is ahead of the pace.
+    fn wait(&self) {
+        let Pace::FlowsPerSec(flows_per_sec) = self.pace else {
+            return;
+        };
+        let flows = self.report.flows + self.report.unsent_flows;
+        // Longer than any traffic lasts, where the pace is next to nothing.
+        let due =
+            Duration::try_from_secs_f64(flows as f64 / flows_per_sec).unwrap_or(Duration::MAX);
+        let ahead = due.saturating_sub(now() - self.started);
+        if ahead >= LEAST_SLEEP {
+            thread::sleep(ahead);
+        }
+    }
+
+    fn progress(&self) -> Progress {
+        let SendReport {
+            datagrams,
+            flows,
+            unsent_datagrams,
+            unsent_flows,
+            ..
+        } = self.report;
+        Progress {
+            datagrams: datagrams + unsent_datagrams,
+            flows: flows + unsent_flows,
+            of_flows: self.of_flows,
+        }
+    }
+
+    fn finish(mut self, mut truth: Truth, progress: &mut dyn FnMut(&Progress)) -> Sent {
+        self.report.elapsed = now() - self.started;
+        progress(&self.progress());
+        for (exporter, sender) in truth.exporters.iter_mut().zip(&self.senders) {
+            // A bound socket has an address.
+            if let Ok(source) = sender.local_address() {
+                exporter.source = source;
+            }
+        }
+        Sent {
+            truth,
+            report: self.report,
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the pace of sending is one of this clock"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
