@@ -1,3 +1,33 @@
 //! The `forebay` command.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod flags;
+mod inspect;
+mod outcome;
+mod time;
+mod units;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use flags::{Command, Flags};
+use outcome::Outcome;
+
+fn main() -> ExitCode {
+    let flags = match Flags::try_parse() {
+        Ok(flags) => flags,
+        Err(error) => return outcome::report_flags(&error, &flags::help_command()),
+    };
+    match run(flags.command) {
+        Ok(outcome) => outcome.into(),
+        Err(error) => outcome::report(&error),
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Inspect(flags) => inspect::run(&flags),
+    }
+}
