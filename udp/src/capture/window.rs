@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 /// Bytes held at a time. A packet with its header fits many times over.
-const WINDOW_BYTES: usize = 1 << 20;
+const WINDOW_BYTES: usize = 1 << 19;
 
 /// The part of the input that is in memory: it only moves forward.
 pub(super) struct Window {

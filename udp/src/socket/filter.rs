@@ -19,7 +19,7 @@ const MIX_2: u32 = 0xc2b2_ae35;
 const BPF_A: u32 = 0x10;
 /// Loads relative to the network header, whatever the socket's own offset 0 is.
 /// linux/filter.h.
-const NETWORK_HEADER: u32 = libc::SKF_NET_OFF.cast_unsigned();
+pub(super) const NETWORK_HEADER: u32 = libc::SKF_NET_OFF.cast_unsigned();
 
 /// The shard, of `shards`, that a source belongs to: where the kernel delivers what it
 /// sends to [`ShardSockets`](super::ShardSockets).

@@ -189,3 +189,6 @@ fn refused(address: SocketAddr, source: io::Error) -> BindError {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,7 +48,7 @@ pub struct ShardReceiver {
 
 pub(super) struct ShardSocket {
     socket: Socket,
-    local_address: SocketAddr,
+    pub(super) local_address: SocketAddr,
     /// Whether it may hold datagrams.
     ready: bool,
     /// The kernel's counter as last seen; it wraps.
@@ -277,7 +277,7 @@ impl fmt::Debug for Datagrams<'_> {
 
 /// The address in a `sockaddr_in` or `sockaddr_in6`, ip(7), ipv6(7); IPv4-mapped ones as IPv4.
 #[inline]
-fn socket_address(name: &[u8]) -> SocketAddr {
+pub(super) fn socket_address(name: &[u8]) -> SocketAddr {
     match *name {
         [f0, f1, p0, p1, a, b, c, d, ..] if u16::from_ne_bytes([f0, f1]) == AF_INET => {
             SocketAddr::from(([a, b, c, d], u16::from_be_bytes([p0, p1])))
@@ -304,7 +304,7 @@ fn socket_address(name: &[u8]) -> SocketAddr {
 /// The time in an SCM_TIMESTAMPNS control message: `struct cmsghdr` (length, level, type) and
 /// `struct timespec`. cmsg(3), socket(7).
 #[inline]
-fn timestamp_ns(control: &[u8]) -> Option<u64> {
+pub(super) fn timestamp_ns(control: &[u8]) -> Option<u64> {
     let level = i32::from_ne_bytes(*control.get(8..)?.first_chunk()?);
     let kind = i32::from_ne_bytes(*control.get(12..)?.first_chunk()?);
     if (level, kind) != (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) {
