@@ -165,6 +165,17 @@ impl FlowBatch {
         &mut self.columns[usize::from(id.0)]
     }
 
+    /// Several columns to write to side by side.
+    ///
+    /// # Panics
+    /// A column is named twice.
+    pub fn columns_mut<const N: usize>(&mut self, ids: [ColumnId; N]) -> [&mut ColumnData; N] {
+        let places = ids.map(|id| usize::from(id.0));
+        self.columns
+            .get_disjoint_mut(places)
+            .expect("different columns of this schema")
+    }
+
     /// Adds an exporter's name to this batch's dictionary: the key to fill
     /// [`columns::EXPORTER`](crate::columns::EXPORTER) with.
     pub fn add_exporter(&mut self, name: &Arc<str>) -> i32 {

@@ -75,11 +75,17 @@ impl<T: Copy + Default> Column<T> {
         self.values.resize(row, T::default());
     }
 
-    /// Writes `values` to the rows from `row` on.
-    pub fn extend(&mut self, row: usize, values: impl Iterator<Item = T>) {
-        self.pass_over(row);
-        self.values.extend(values);
-        self.presence.add(row..self.values.len());
+    /// Writes `values` to the `count` rows from `row` on.
+    #[inline]
+    pub fn extend(&mut self, row: usize, count: usize, values: impl Iterator<Item = T>) {
+        debug_assert!(self.values.len() <= row, "rows are written in order");
+        // Given the number, the loop needs no look at the vector's capacity.
+        self.values.resize(row + count, T::default());
+        let rows = self.values.get_mut(row..).unwrap_or_default();
+        rows.iter_mut()
+            .zip(values)
+            .for_each(|(row, value)| *row = value);
+        self.presence.add(row..row + count);
     }
 
     /// Writes values to the rows from `row` on; `None` leaves a row null.
@@ -188,7 +194,7 @@ mod tests {
     #[test]
     fn a_column_that_is_always_there_needs_no_bitmap() {
         let mut column = Column::<u32>::default();
-        column.extend(0, [1, 2].into_iter());
+        column.extend(0, 2, [1, 2].into_iter());
         column.fill(2, 3, 9);
         assert_eq!(column.values, [1, 2, 9, 9, 9]);
         assert!(column.presence.nulls(5).is_none());

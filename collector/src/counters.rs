@@ -1,0 +1,181 @@
+//! Counters: every datagram, set and record ends in one.
+
+use std::fmt;
+
+/// What a reason is counted of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// Datagrams that are no message, and so rejected.
+    Datagram,
+    /// Messages with something wrong that did not keep their good sets from being decoded.
+    Message,
+    /// Sets, or rests of sets, that were not decoded.
+    Set,
+    /// Template records that were refused.
+    Template,
+    /// Data records that were not stored.
+    Record,
+    /// Values that did not fit their column and are null.
+    Value,
+    /// Something that a limit put out of a table.
+    Limit,
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Datagram => "datagram",
+            Self::Message => "message",
+            Self::Set => "set",
+            Self::Template => "template",
+            Self::Record => "record",
+            Self::Value => "value",
+            Self::Limit => "limit",
+        })
+    }
+}
+
+/// Counts by reason. There are few reasons, and most exporters never give one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reasons(Vec<(Scope, &'static str, u64)>);
+
+impl Reasons {
+    /// Counts `count` more for a reason.
+    pub fn add(&mut self, scope: Scope, reason: &'static str, count: u64) {
+        if count == 0 {
+            return;
+        }
+        match self
+            .0
+            .iter_mut()
+            .find(|entry| entry.0 == scope && entry.1 == reason)
+        {
+            Some(entry) => entry.2 += count,
+            None => self.0.push((scope, reason, count)),
+        }
+    }
+
+    /// The reasons that were given, with their counts.
+    pub fn iter(&self) -> impl Iterator<Item = (Scope, &'static str, u64)> + '_ {
+        self.0.iter().copied()
+    }
+
+    /// The sum of one scope's counts.
+    pub fn total(&self, scope: Scope) -> u64 {
+        self.iter()
+            .filter(|entry| entry.0 == scope)
+            .map(|entry| entry.2)
+            .sum()
+    }
+
+    /// The count of one reason.
+    pub fn count(&self, scope: Scope, reason: &str) -> u64 {
+        self.iter()
+            .find(|entry| entry.0 == scope && entry.1 == reason)
+            .map_or(0, |entry| entry.2)
+    }
+
+    fn add_all(&mut self, other: &Self) {
+        for (scope, reason, count) in other.iter() {
+            self.add(scope, reason, count);
+        }
+    }
+
+    fn since(&self, earlier: &Self) -> Self {
+        let mut difference = Self::default();
+        for (scope, reason, count) in self.iter() {
+            difference.add(scope, reason, count - earlier.count(scope, reason));
+        }
+        difference
+    }
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What was counted: of one exporter and domain, or of all.
+        ///
+        /// `datagrams = messages + reasons(Datagram)`, and
+        /// `records = stored + reasons(Record)` once the batches are written.
+        #[derive(Debug, Clone, Default, PartialEq, Eq)]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: u64,)*
+            /// Why something was not decoded or not stored.
+            pub reasons: Reasons,
+        }
+
+        impl Counters {
+            /// Adds another's counts.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$name += other.$name;)*
+                self.reasons.add_all(&other.reasons);
+            }
+
+            /// What was counted since `earlier`, which counted the same thing.
+            pub fn since(&self, earlier: &Self) -> Self {
+                Self {
+                    $($name: self.$name - earlier.$name,)*
+                    reasons: self.reasons.since(&earlier.reasons),
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Datagrams received.
+    datagrams,
+    /// Their bytes (UDP payload).
+    octets,
+    /// Datagrams that were a message of an accepted version.
+    messages,
+    /// Data records that were decoded into flows.
+    records,
+    /// Options data records.
+    options_records,
+    /// Template and options template records that were accepted, repeated ones too.
+    templates,
+    /// Those of them that changed a template already known.
+    templates_changed,
+    /// Template withdrawals. RFC 7011 §8.4: over UDP they "MUST be ignored".
+    withdrawals,
+    /// Data sets decoded by a template that another session of the exporter sent.
+    sets_by_sibling,
+    /// Data sets that were kept until their template came.
+    sets_waited,
+    /// Those of them that were then decoded.
+    sets_recovered,
+    /// Messages (v9), flows (v5, v7) or data records (IPFIX) that were exported and never came.
+    sequence_lost,
+    /// Those that were missed and came late.
+    sequence_late,
+    /// Messages that came twice.
+    sequence_repeated,
+    /// Times that an exporter began to count anew.
+    sequence_resets,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_and_sums_cancel() {
+        let mut earlier = Counters {
+            datagrams: 2,
+            ..Counters::default()
+        };
+        earlier.reasons.add(Scope::Set, "set_too_long", 1);
+        let mut more = Counters {
+            datagrams: 3,
+            records: 7,
+            ..Counters::default()
+        };
+        more.reasons.add(Scope::Set, "set_too_long", 4);
+        more.reasons.add(Scope::Datagram, "unknown_version", 1);
+        let mut later = earlier.clone();
+        later.add(&more);
+        assert_eq!(later.since(&earlier), more);
+        assert_eq!(later.reasons.count(Scope::Set, "set_too_long"), 5);
+        assert_eq!(later.reasons.total(Scope::Datagram), 1);
+    }
+}

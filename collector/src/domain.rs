@@ -1,0 +1,99 @@
+//! What is known of one exporter's observation domain: its counters, samplers, boot time, and the
+//! data sets that wait for a template.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ahash::AHashMap;
+use forebay_store::{Family, FlowBatch};
+
+use crate::counters::{Counters, Scope};
+use crate::sessions::{Agreed, SessionKey};
+use crate::time::ExportTime;
+
+/// A data set that came before its template, with what decoding it needs later.
+#[derive(Debug)]
+pub(crate) struct WaitingSet {
+    pub(crate) port: u16,
+    pub(crate) template_id: u16,
+    pub(crate) received_us: i64,
+    pub(crate) export: ExportTime,
+    pub(crate) body: Box<[u8]>,
+}
+
+impl WaitingSet {
+    /// The memory it takes: a flood of empty sets must reach the bound too.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.body.len()
+    }
+}
+
+/// An exporter's observation domain in one export version.
+#[derive(Debug)]
+pub(crate) struct Domain {
+    pub(crate) address: IpAddr,
+    pub(crate) name: Arc<str>,
+    pub(crate) version: u8,
+    pub(crate) id: u32,
+    /// How many transport sessions it has.
+    pub(crate) sessions: usize,
+    /// What they agree on, by template id.
+    pub(crate) agreed: AHashMap<u16, Agreed>,
+    pub(crate) counters: Counters,
+    pub(crate) last_us: i64,
+    /// The sampling rate that options data gave for no sampler in particular.
+    pub(crate) rate: Option<u32>,
+    /// Rates by the element that names the sampler (48 or 302) and its value there.
+    pub(crate) samplers: AHashMap<(u16, u64), u32>,
+    /// systemInitTimeMilliseconds (160) from options data.
+    pub(crate) system_init_ms: Option<u64>,
+    pub(crate) waiting: VecDeque<WaitingSet>,
+    /// The exporter's key in the dictionary of each family's batch, and which batch that was.
+    keys: [(u64, i32); Family::ALL.len()],
+}
+
+impl Domain {
+    pub(crate) fn new(key: SessionKey, name: Arc<str>) -> Self {
+        Self {
+            address: key.address,
+            name,
+            version: key.version,
+            id: key.domain,
+            sessions: 0,
+            agreed: AHashMap::new(),
+            counters: Counters::default(),
+            last_us: 0,
+            rate: None,
+            samplers: AHashMap::new(),
+            system_init_ms: None,
+            waiting: VecDeque::new(),
+            keys: [(0, 0); Family::ALL.len()],
+        }
+    }
+
+    /// This exporter's key in the batch's dictionary.
+    pub(crate) fn key(&mut self, family: Family, batch: &mut FlowBatch) -> i32 {
+        let (generation, key) = &mut self.keys[family as usize];
+        if *generation != batch.generation() {
+            (*generation, *key) = (batch.generation(), batch.add_exporter(&self.name));
+        }
+        *key
+    }
+
+    /// Takes what an options data record says of sampling.
+    pub(crate) fn learn_rate(&mut self, sampler: Option<(u16, u64)>, rate: u32, limit: usize) {
+        match sampler {
+            None => self.rate = Some(rate),
+            Some(sampler) => {
+                if self.samplers.len() < limit || self.samplers.contains_key(&sampler) {
+                    self.samplers.insert(sampler, rate);
+                } else {
+                    self.counters
+                        .reasons
+                        .add(Scope::Limit, "samplers_per_domain", 1);
+                }
+            }
+        }
+    }
+}
