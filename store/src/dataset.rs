@@ -101,10 +101,7 @@ impl Dataset {
 
     /// Where a segment's flows stand in the end.
     pub(crate) fn final_path(&self, name: SegmentName, extension: &str) -> PathBuf {
-        self.family(name.family)
-            .join(format!("date={}", name.start.date()))
-            .join(format!("hour={}", name.start.hour()))
-            .join(format!("{}-{}.{extension}", name.start.stamp(), name.shard))
+        self.root.join(name.final_path(extension))
     }
 
     /// Whether a segment of that name exists or has existed and was settled.
@@ -175,6 +172,15 @@ impl SegmentName {
     /// Its start, in microseconds since the Unix epoch.
     pub fn start_us(&self) -> i64 {
         self.start.us()
+    }
+
+    /// Where its flows stand in the end, below the dataset's folder.
+    pub(crate) fn final_path(self, extension: &str) -> PathBuf {
+        let (start, shard) = (self.start, self.shard);
+        PathBuf::from(format!("family={}", self.family.name()))
+            .join(format!("date={}", start.date()))
+            .join(format!("hour={}", start.hour()))
+            .join(format!("{}-{shard}.{extension}", start.stamp()))
     }
 
     /// The next later name.

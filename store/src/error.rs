@@ -31,6 +31,30 @@ pub enum StoreError {
     /// Another collector writes to the dataset.
     #[error("{} is in use by another collector: stop it, or choose another output folder", .0.display())]
     InUse(PathBuf),
+    /// An input that is not there.
+    #[error(
+        "there is nothing at {0}: give a flow file, a segment, a folder of them, or a pattern such as 'flows/family=ipv4/**/*.parquet'"
+    )]
+    NotThere(String),
+    /// An input without flow files.
+    #[error("no flow files in {0}: a collector writes them there when a rotation interval is over")]
+    NoFlowFiles(String),
+    /// An input that is not a pattern.
+    #[error("{pattern} is not a pattern: {reason}")]
+    Pattern {
+        /// The input.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file that does not hold flows, or not whole.
+    #[error("{} is no flow file, or damaged ({reason}): leave it out, or restore it", path.display())]
+    NotFlows {
+        /// The file.
+        path: PathBuf,
+        /// What it lacks.
+        reason: String,
+    },
     /// A name in the staging folder that no segment has.
     #[error("{} is not a segment's name (<shard>-<family>-<start>.arrows)", .0.display())]
     SegmentName(PathBuf),

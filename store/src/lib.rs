@@ -13,18 +13,21 @@ mod dataset;
 mod error;
 mod files;
 mod ledger;
+mod read;
 mod retention;
 mod schema;
 mod segment;
 mod segment_reader;
 mod settle;
 mod space;
+mod views;
 
 pub use batch::{ColumnData, FlowBatch};
 pub use column::{BytesColumn, Column};
 pub use dataset::{Dataset, PARQUET_EXTENSION, SEGMENT_EXTENSION, SegmentName};
 pub use error::StoreError;
 pub use ledger::{LedgerRow, ReasonCount, Scope, write_ledger};
+pub use read::{FlowFile, find_inputs};
 pub use retention::{Removed, Retention, retain};
 pub use schema::{
     COLUMNS_MAX, ColumnError, ColumnId, ColumnSet, ColumnType, Family, FlowSchema, columns,
@@ -33,6 +36,7 @@ pub use segment::{ClosedSegment, FamilyWriter, Rotation, SegmentWriter, Written}
 pub use segment_reader::SegmentReader;
 pub use settle::{Compression, Kept, SettleOptions, Settled, keep, recover, settle};
 pub use space::free_bytes;
+pub use views::write_views;
 
 // The benches' generator names this crate from outside.
 #[cfg(test)]

@@ -34,6 +34,9 @@ impl Family {
     }
 }
 
+/// The key of a file's metadata that names the family of its flows.
+pub(crate) const FAMILY_KEY: &str = "forebay.family";
+
 /// How a column's values are kept in a batch, a segment and a flow file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ColumnType {

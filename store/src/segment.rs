@@ -3,6 +3,7 @@
 //! Arrow's stream format can be read up to the last whole message whatever
 //! happens to the process that writes it, so a segment needs no log beside it.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, IoSlice, Write};
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use arrow_ipc::writer::StreamEncoder;
 use crate::batch::FlowBatch;
 use crate::dataset::{Dataset, SegmentName};
 use crate::error::StoreError;
-use crate::schema::{ColumnSet, Family, FlowSchema};
+use crate::schema::{ColumnSet, FAMILY_KEY, Family, FlowSchema};
 
 /// An open segment.
 pub struct SegmentWriter {
@@ -58,8 +59,9 @@ impl SegmentWriter {
         schema: &Arc<FlowSchema>,
     ) -> Result<Self, StoreError> {
         let (name, path, file) = create_file(dataset, SegmentName::new(shard, family, start_us))?;
-        let encoder =
-            StreamEncoder::try_new(&schema.arrow(set)).map_err(StoreError::arrow(&path))?;
+        let told = HashMap::from([(FAMILY_KEY.to_owned(), family.name().to_owned())]);
+        let fields = schema.arrow(set).as_ref().clone().with_metadata(told);
+        let encoder = StreamEncoder::try_new(&fields).map_err(StoreError::arrow(&path))?;
         Ok(Self {
             name,
             path,

@@ -64,7 +64,8 @@ fn batches_come_out_as_they_went_in() {
         .into_record_batch(&p.schema, set)
         .expect("parts agree");
     let mut reader = SegmentReader::open(&closed.path, None).expect("opens");
-    assert_eq!(reader.next_batch().expect("reads"), Some(expected));
+    let read = reader.next_batch().expect("reads").expect("has one");
+    assert_eq!(read.columns(), expected.columns());
 }
 
 #[test]

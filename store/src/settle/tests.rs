@@ -119,9 +119,9 @@ fn whole_batches_of_a_torn_segment_settle_wherever_it_is_torn() {
     let kept = p.dataset.final_path(closed.name, SEGMENT_EXTENSION);
     let near = |length: usize| {
         let mut ends = lengths.iter().chain([&closed.bytes]);
-        ends.any(|end| end.abs_diff(length as u64) < 10)
+        ends.any(|end| end.abs_diff(length as u64) < 3)
     };
-    for length in (0..=bytes.len()).filter(|length| length % 7 == 0 || near(*length)) {
+    for length in (0..=bytes.len()).filter(|length| length % 61 == 0 || near(*length)) {
         let whole = lengths.iter().filter(|&&end| end <= length as u64).count();
         let rows = [0, 30, 31, 51][whole];
         let torn = match whole {
@@ -141,7 +141,7 @@ fn whole_batches_of_a_torn_segment_settle_wherever_it_is_torn() {
             assert_eq!(result.torn_bytes, torn, "cut at {length}");
             fs::remove_file(&kept).expect("was kept");
         }
-        if length % 91 == 0 || near(length) {
+        if length % 610 == 0 || near(length) {
             fs::write(&closed.path, &bytes[..length]).expect("writes");
             let options = SettleOptions::default();
             let result = settle(&p.dataset, &closed.path, &options).expect("settles");

@@ -1,0 +1,49 @@
+//! `views.sql`: macros and views that show a dataset in DuckDB.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use arrow_array::RecordBatch;
+
+use crate::dataset::Dataset;
+use crate::error::StoreError;
+use crate::files;
+use crate::ledger;
+use crate::schema::{ColumnSet, FlowSchema};
+
+const MACROS: &str = include_str!("views.sql");
+
+/// Writes `views.sql`, and two files without rows that hold the columns of
+/// flows and ledger, so that the views work on a dataset that is still empty.
+///
+/// # Errors
+/// A file cannot be written.
+pub fn write_views(dataset: &Dataset, schema: &FlowSchema) -> Result<(), StoreError> {
+    let flows = dataset.staging().join("schema.parquet");
+    let all = schema.columns().fold(ColumnSet::default(), |mut set, id| {
+        set.insert(id);
+        set
+    });
+    let none = RecordBatch::new_empty(schema.arrow(all));
+    files::replace(&flows, |file| ledger::write_batch(file, &flows, &none))?;
+    ledger::write_empty_ledger(dataset.ledger().join("schema.parquet"))?;
+
+    let views = dataset.views();
+    let text = views_sql(dataset.root());
+    files::replace(&views, |mut file: File| {
+        file.write_all(text.as_bytes())
+            .map_err(StoreError::io("write", &views))?;
+        Ok(file)
+    })?;
+    Ok(())
+}
+
+fn views_sql(root: &Path) -> String {
+    let root = root.to_string_lossy().replace('\'', "''");
+    format!(
+        "{MACROS}\
+         CREATE OR REPLACE VIEW flows AS FROM flows_in('{root}');\n\
+         CREATE OR REPLACE VIEW ledger AS FROM ledger_in('{root}');\n"
+    )
+}
