@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use arrow_array::RecordBatch;
-use arrow_schema::Schema;
+use arrow_array::{RecordBatch, RecordBatchReader};
+use arrow_schema::{Schema, SchemaRef};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
@@ -236,6 +237,16 @@ impl FlowFile {
     /// The family of its flows.
     pub fn family(&self) -> Family {
         self.family
+    }
+
+    /// The columns that are read.
+    pub fn schema(&self) -> SchemaRef {
+        match &self.batches {
+            Batches::Parquet(reader) => Some(reader.schema()),
+            Batches::Segment(reader) => reader.schema(),
+            Batches::Empty => None,
+        }
+        .unwrap_or_else(|| Arc::new(Schema::empty()))
     }
 }
 
