@@ -4,7 +4,9 @@
 
 mod flags;
 mod inspect;
+mod nearest;
 mod outcome;
+mod print;
 mod time;
 mod units;
 
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<Outcome> {
     match command {
+        Command::Print(flags) => print::run(&flags),
         Command::Inspect(flags) => inspect::run(&flags),
     }
 }

@@ -1,0 +1,241 @@
+//! What stands in a column at a row, as text: the one place where values become readable.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    Float64Type, Int32Type, Int64Type, TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type,
+    UInt64Type,
+};
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_array::{
+    BinaryArray, FixedSizeBinaryArray, Float64Array, Int32Array, Int64Array, StringArray,
+    TimestampMicrosecondArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
+};
+use arrow_schema::{DataType, TimeUnit};
+use forebay_store::Family;
+
+use super::choice::{Choice, shown_names, sources};
+use crate::time::Rfc3339;
+
+/// The shown columns of a batch.
+pub(super) struct Batch<'b> {
+    columns: Vec<Column<'b>>,
+}
+
+/// A column as it is shown.
+pub(super) struct Column<'b> {
+    pub(super) name: String,
+    /// The value is the first of them that is not null.
+    values: Vec<Values<'b>>,
+}
+
+/// The values of one column of a batch.
+#[derive(Clone, Copy)]
+pub(super) enum Values<'b> {
+    U8(&'b UInt8Array),
+    U16(&'b UInt16Array),
+    U32(&'b UInt32Array),
+    U64(&'b UInt64Array),
+    I64(&'b Int64Array),
+    F64(&'b Float64Array),
+    Time(&'b TimestampMicrosecondArray),
+    Ipv4(&'b UInt32Array),
+    Ipv6(&'b FixedSizeBinaryArray),
+    Mac(&'b FixedSizeBinaryArray),
+    Text(&'b StringArray),
+    Octets(&'b BinaryArray),
+    Named(&'b Int32Array, &'b StringArray),
+}
+
+/// How a value is quoted where that matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Number,
+    /// Text of our own making: nothing in it needs escaping.
+    Plain,
+    /// Text that somebody sent.
+    Text,
+}
+
+impl<'b> Batch<'b> {
+    pub(super) fn new(
+        batch: &'b RecordBatch,
+        family: Family,
+        choice: &Choice,
+        path: &Path,
+    ) -> Result<Self> {
+        let all;
+        let names = match choice {
+            Choice::Named(names) => names,
+            Choice::All => {
+                let schema = batch.schema_ref();
+                all = shown_names(schema.fields().iter().map(|field| field.name().clone()));
+                &all
+            }
+        };
+        let column = |name: &String| -> Result<Column<'b>> {
+            let mut values = Vec::new();
+            for source in sources(name, family) {
+                if let Some(array) = batch.column_by_name(source) {
+                    let Some(readable) = Values::new(source, array) else {
+                        let kind = array.data_type();
+                        bail!(
+                            "cannot show column \"{source}\" of {}: its type is {kind}",
+                            path.display()
+                        );
+                    };
+                    values.push(readable);
+                }
+            }
+            Ok(Column {
+                name: name.clone(),
+                values,
+            })
+        };
+        Ok(Self {
+            columns: names.iter().map(column).collect::<Result<_>>()?,
+        })
+    }
+
+    pub(super) fn columns(&self) -> &[Column<'b>] {
+        &self.columns
+    }
+
+    /// The column of that name, if it is shown.
+    pub(super) fn column(&self, name: &str) -> Option<&Column<'b>> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+}
+
+impl<'b> Column<'b> {
+    /// The values in which the row's is; `None` where it is null.
+    pub(super) fn at(&self, row: usize) -> Option<Values<'b>> {
+        self.values
+            .iter()
+            .copied()
+            .find(|values| !values.is_null(row))
+    }
+}
+
+impl<'b> Values<'b> {
+    fn new(name: &str, array: &'b ArrayRef) -> Option<Self> {
+        Some(match array.data_type() {
+            DataType::UInt8 => Self::U8(array.as_primitive::<UInt8Type>()),
+            DataType::UInt16 => Self::U16(array.as_primitive::<UInt16Type>()),
+            DataType::UInt32 if name.ends_with("_ipv4") => {
+                Self::Ipv4(array.as_primitive::<UInt32Type>())
+            }
+            DataType::UInt32 => Self::U32(array.as_primitive::<UInt32Type>()),
+            DataType::UInt64 => Self::U64(array.as_primitive::<UInt64Type>()),
+            DataType::Int64 => Self::I64(array.as_primitive::<Int64Type>()),
+            DataType::Float64 => Self::F64(array.as_primitive::<Float64Type>()),
+            DataType::Timestamp(TimeUnit::Microsecond, _) => {
+                Self::Time(array.as_primitive::<TimestampMicrosecondType>())
+            }
+            DataType::FixedSizeBinary(16) => Self::Ipv6(array.as_fixed_size_binary()),
+            DataType::FixedSizeBinary(6) => Self::Mac(array.as_fixed_size_binary()),
+            DataType::Utf8 => Self::Text(array.as_string()),
+            DataType::Binary => Self::Octets(array.as_binary()),
+            DataType::Dictionary(..) => {
+                let dictionary = array.as_dictionary_opt::<Int32Type>()?;
+                let names = dictionary.values().as_string_opt()?;
+                Self::Named(dictionary.keys(), names)
+            }
+            _ => return None,
+        })
+    }
+
+    fn is_null(&self, row: usize) -> bool {
+        match self {
+            Self::U8(array) => array.is_null(row),
+            Self::U16(array) => array.is_null(row),
+            Self::U32(array) | Self::Ipv4(array) => array.is_null(row),
+            Self::U64(array) => array.is_null(row),
+            Self::I64(array) => array.is_null(row),
+            // No number is no value: JSON has no word for it.
+            Self::F64(array) => array.is_null(row) || !array.value(row).is_finite(),
+            Self::Time(array) => array.is_null(row),
+            Self::Ipv6(array) | Self::Mac(array) => array.is_null(row),
+            Self::Text(array) => array.is_null(row),
+            Self::Octets(array) => array.is_null(row),
+            Self::Named(keys, _) => keys.is_null(row),
+        }
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Self::U8(_)
+            | Self::U16(_)
+            | Self::U32(_)
+            | Self::U64(_)
+            | Self::I64(_)
+            | Self::F64(_) => Kind::Number,
+            Self::Time(_) | Self::Ipv4(_) | Self::Ipv6(_) | Self::Mac(_) | Self::Octets(_) => {
+                Kind::Plain
+            }
+            Self::Text(_) | Self::Named(..) => Kind::Text,
+        }
+    }
+
+    /// The value as a count, for those that are one.
+    pub(super) fn number(&self, row: usize) -> Option<i64> {
+        match self {
+            Self::U8(array) => Some(array.value(row).into()),
+            Self::U16(array) => Some(array.value(row).into()),
+            Self::I64(array) => Some(array.value(row)),
+            Self::Time(array) => Some(array.value(row)),
+            _ => None,
+        }
+    }
+
+    /// Whether it is an IPv6 address, which has colons of its own.
+    pub(super) fn is_ipv6(&self) -> bool {
+        matches!(self, Self::Ipv6(_))
+    }
+
+    /// Appends the row's value, which is not null.
+    pub(super) fn write(&self, row: usize, out: &mut Vec<u8>) {
+        // Writing to a vector does not fail.
+        let _written = match self {
+            Self::U8(array) => write!(out, "{}", array.value(row)),
+            Self::U16(array) => write!(out, "{}", array.value(row)),
+            Self::U32(array) => write!(out, "{}", array.value(row)),
+            Self::U64(array) => write!(out, "{}", array.value(row)),
+            Self::I64(array) => write!(out, "{}", array.value(row)),
+            Self::F64(array) => write!(out, "{}", array.value(row)),
+            Self::Ipv4(array) => write!(out, "{}", Ipv4Addr::from_bits(array.value(row))),
+            Self::Ipv6(array) => {
+                let octets = <[u8; 16]>::try_from(array.value(row)).unwrap_or_default();
+                write!(out, "{}", Ipv6Addr::from(octets))
+            }
+            Self::Mac(array) => write_joined(array.value(row), ":", out),
+            Self::Octets(array) => write_joined(array.value(row), "", out),
+            Self::Time(array) => {
+                Rfc3339::from_us(array.value(row)).write_to(out);
+                Ok(())
+            }
+            Self::Text(array) => out.write_all(array.value(row).as_bytes()),
+            Self::Named(keys, names) => {
+                let key = usize::try_from(keys.value(row)).unwrap_or(usize::MAX);
+                let name = if key < names.len() {
+                    names.value(key)
+                } else {
+                    ""
+                };
+                out.write_all(name.as_bytes())
+            }
+        };
+    }
+}
+
+fn write_joined(octets: &[u8], separator: &str, out: &mut Vec<u8>) -> std::io::Result<()> {
+    for (index, octet) in octets.iter().enumerate() {
+        let separator = if index == 0 { "" } else { separator };
+        write!(out, "{separator}{octet:02x}")?;
+    }
+    Ok(())
+}
