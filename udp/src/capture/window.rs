@@ -2,7 +2,8 @@
 
 use std::io::{self, Read};
 
-/// Bytes held at a time. A packet with its header fits many times over.
+/// Bytes held at a time: the longest packet with its header fits, and the whole stays in the
+/// second-level cache.
 const WINDOW_BYTES: usize = 1 << 19;
 
 /// The part of the input that is in memory: it only moves forward.

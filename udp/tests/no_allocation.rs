@@ -1,0 +1,101 @@
+//! Nothing allocates per call: neither receiving, nor sending, nor reading a capture.
+#![expect(
+    unsafe_code,
+    reason = "an allocator that counts is unsafe to implement"
+)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::io::Cursor;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use forebay_udp::capture::{CaptureReader, CaptureWriter};
+use forebay_udp::{Datagram, Sender, ShardSockets, SocketOptions};
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to the system's allocator as it is; counting does not allocate.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller keeps `alloc`'s contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps `dealloc`'s contract, and `alloc` was the system's.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// How often `work` allocates.
+fn allocations(work: impl FnOnce()) -> u64 {
+    let before = ALLOCATIONS.with(Cell::get);
+    work();
+    ALLOCATIONS.with(Cell::get) - before
+}
+
+#[test]
+fn receiving_and_sending() {
+    let any_port = |last| SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0));
+    let options = SocketOptions {
+        receive_buffer_bytes: 1 << 20,
+    };
+    let mut receiver = ShardSockets::bind(&[any_port(1), any_port(1)], 1, &options)
+        .expect("loopback")
+        .remove(0);
+    let mut sender = Sender::bind(any_port(9), receiver.local_addresses()[1]).expect("loopback");
+    let payloads = [&[7u8; 100][..]; 100];
+    let mut taken = 0;
+    let count = allocations(|| {
+        for _ in 0..10 {
+            sender.send(&payloads).expect("sent");
+            loop {
+                let datagrams = receiver.receive(Duration::ZERO).expect("readable");
+                if datagrams.len() == 0 {
+                    break;
+                }
+                taken += datagrams.count();
+            }
+            receiver.kernel_drops();
+        }
+    });
+    assert_eq!((taken, count), (1000, 0));
+}
+
+#[test]
+fn captures() {
+    let mut file = Vec::with_capacity(4 << 20);
+    let payload = [7; 1000];
+    let datagram = Datagram {
+        source: SocketAddr::from(([192, 0, 2, 1], 50_000)),
+        destination: SocketAddr::from(([198, 51, 100, 1], 2055)),
+        received_ns: 1,
+        payload: &payload,
+    };
+    let mut writer = CaptureWriter::new("memory", &mut file).expect("memory");
+    let count = allocations(|| {
+        for _ in 0..3000 {
+            writer.write(&datagram).expect("memory");
+        }
+    });
+    assert_eq!(count, 0);
+    drop(writer);
+
+    let mut reader = CaptureReader::from_reader("memory", Cursor::new(file)).expect("a capture");
+    let mut taken = 0;
+    let count = allocations(|| {
+        while let Some(datagram) = reader.next().expect("whole") {
+            taken += datagram.payload.len() / 1000;
+        }
+    });
+    assert_eq!((taken, count), (3000, 0));
+}
