@@ -33,7 +33,6 @@ struct Received {
     bytes: usize,
     name_bytes: usize,
     control_bytes: usize,
-    truncated: bool,
 }
 
 /// One received message.
@@ -42,7 +41,13 @@ pub(crate) struct Message<'a> {
     /// The sender's `sockaddr`.
     pub(crate) name: &'a [u8],
     pub(crate) control: &'a [u8],
-    pub(crate) truncated: bool,
+}
+
+/// What one call of [`receive`] brought.
+pub(crate) struct Batch {
+    pub(crate) count: usize,
+    /// Messages that did not fit their slot.
+    pub(crate) truncated: u64,
 }
 
 /// The buffers that [`receive`] fills.
@@ -73,13 +78,12 @@ impl Slots {
             payload: self.data.get(start..start + received.bytes)?,
             name: self.names.get(index)?.0.get(..received.name_bytes)?,
             control: self.controls.get(index)?.0.get(..received.control_bytes)?,
-            truncated: received.truncated,
         })
     }
 }
 
 /// Takes what is queued, up to [`BATCH`] datagrams; does not wait. recvmmsg(2).
-pub(crate) fn receive(socket: BorrowedFd<'_>, slots: &mut Slots) -> io::Result<usize> {
+pub(crate) fn receive(socket: BorrowedFd<'_>, slots: &mut Slots) -> io::Result<Batch> {
     let mut vectors: [libc::iovec; BATCH] = zeroed_vectors();
     let mut headers: [libc::mmsghdr; BATCH] = zeroed_headers();
     let parts = slots
@@ -114,15 +118,16 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, slots: &mut Slots) -> io::Result<u
         )
     };
     let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+    let mut truncated = 0;
     for (received, header) in slots.received.iter_mut().zip(&headers).take(count) {
+        truncated += u64::from(header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0);
         *received = Received {
             bytes: header.msg_len as usize,
             name_bytes: header.msg_hdr.msg_namelen as usize,
             control_bytes: header.msg_hdr.msg_controllen,
-            truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
         };
     }
-    Ok(count)
+    Ok(Batch { count, truncated })
 }
 
 /// Sends up to [`BATCH`] datagrams to the socket's peer; returns how many went. sendmmsg(2).

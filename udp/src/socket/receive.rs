@@ -77,8 +77,8 @@ impl ShardReceiver {
     }
 
     /// Takes up to 64 datagrams that came to one of the sockets, waiting for the first at most
-    /// `wait` (in whole milliseconds, rounded up). None come when the time is up, or when a
-    /// signal interrupts the wait.
+    /// `wait` (in whole milliseconds, rounded up). None come when the time is up, when a signal
+    /// interrupts the wait, or when all that came had a wrong checksum.
     ///
     /// The sockets take turns: none waits for another longer than a few batches.
     ///
@@ -97,9 +97,14 @@ impl ShardReceiver {
                 };
                 self.batches_since_poll += 1;
                 match sys::receive(socket.socket.as_fd(), &mut self.slots) {
-                    Ok(count) => {
-                        let destination = socket.local_address;
-                        return Ok(self.take(destination, count));
+                    Ok(batch) => {
+                        self.truncated += batch.truncated;
+                        return Ok(Datagrams {
+                            slots: &self.slots,
+                            next: 0,
+                            count: batch.count,
+                            destination: socket.local_address,
+                        });
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         socket.ready = false;
@@ -134,8 +139,9 @@ impl ShardReceiver {
         self.sockets.iter().map(granted).min().unwrap_or(0)
     }
 
-    /// Datagrams that the kernel dropped since the sockets were bound, most often because the
-    /// receive buffer was full: exact at the time of the call, one system call per socket.
+    /// Datagrams that the kernel dropped since the sockets were bound, because the receive
+    /// buffer was full or the checksum wrong: exact at the time of the call, and one system call
+    /// per socket.
     ///
     /// Ask at least once in 2³² drops of a socket: the kernel's counter wraps.
     pub fn kernel_drops(&mut self) -> u64 {
@@ -179,20 +185,6 @@ impl ShardReceiver {
             socket.ready = poll.revents != 0;
         }
         Ok(ready)
-    }
-
-    fn take(&mut self, destination: SocketAddr, count: usize) -> Datagrams<'_> {
-        let truncated = (0..count)
-            .filter_map(|index| self.slots.message(index))
-            .filter(|message| message.truncated)
-            .count();
-        self.truncated += truncated as u64;
-        Datagrams {
-            slots: &self.slots,
-            next: 0,
-            count,
-            destination,
-        }
     }
 }
 
