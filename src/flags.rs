@@ -2,7 +2,7 @@
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{inspect, print};
+use crate::{doctor, generate, inspect, print};
 
 /// NetFlow v5, v9 and IPFIX at the rate the network exports them: every datagram accounted for, every flow in a file
 /// that any analytics engine reads.
@@ -22,6 +22,8 @@ pub(crate) struct Flags {
 pub(crate) enum Command {
     Print(print::Flags),
     Inspect(inspect::Flags),
+    Generate(generate::Flags),
+    Doctor(doctor::Flags),
 }
 
 /// How to get the help for what was tried: `forebay inspect --help`.

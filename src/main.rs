@@ -2,11 +2,15 @@
 
 #![forbid(unsafe_code)]
 
+mod clock;
+mod doctor;
 mod flags;
+mod generate;
 mod inspect;
 mod nearest;
 mod outcome;
 mod print;
+mod progress;
 mod time;
 mod units;
 
@@ -32,5 +36,7 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
     match command {
         Command::Print(flags) => print::run(&flags),
         Command::Inspect(flags) => inspect::run(&flags),
+        Command::Generate(flags) => generate::run(&flags),
+        Command::Doctor(flags) => doctor::run(&flags),
     }
 }

@@ -18,6 +18,10 @@ pub(crate) struct Period(pub(crate) Duration);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rate(pub(crate) u64);
 
+/// A number, perhaps with `k`, `M` or `G`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Count(pub(crate) u64);
+
 /// A text that is no quantity of its kind.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct UnitError {
@@ -63,7 +67,7 @@ const NANOSECONDS: Units = &[
     ("d", 86_400_000_000_000),
 ];
 
-const PER_SECOND: Units = &[
+const COUNTS: Units = &[
     ("", 1),
     ("k", 1_000),
     ("K", 1_000),
@@ -124,13 +128,23 @@ impl FromStr for Rate {
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
         let number = text.trim().strip_suffix("/s").unwrap_or(text);
-        quantity(number, PER_SECOND)
-            .map(Self)
-            .ok_or_else(|| UnitError {
-                text: text.to_owned(),
-                kind: "rate",
-                write: "a number, perhaps with k, M or G, per second, such as 1.5M/s",
-            })
+        quantity(number, COUNTS).map(Self).ok_or_else(|| UnitError {
+            text: text.to_owned(),
+            kind: "rate",
+            write: "a number, perhaps with k, M or G, per second, such as 1.5M/s",
+        })
+    }
+}
+
+impl FromStr for Count {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        quantity(text, COUNTS).map(Self).ok_or_else(|| UnitError {
+            text: text.to_owned(),
+            kind: "number",
+            write: "digits, perhaps with k, M or G, such as 10M",
+        })
     }
 }
 
@@ -180,7 +194,7 @@ macro_rules! deserialize_from_text {
     )*};
 }
 
-deserialize_from_text!(Size Period Rate);
+deserialize_from_text!(Size Period);
 
 #[cfg(test)]
 mod tests {
@@ -270,6 +284,13 @@ mod tests {
         for text in ["", "/s", "1/min", "1m/s", "1MiB/s"] {
             assert!(text.parse::<Rate>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn counts() {
+        assert_eq!("10M".parse(), Ok(Count(10_000_000)));
+        assert_eq!("1048576".parse(), Ok(Count(1 << 20)));
+        assert!("10/s".parse::<Count>().is_err());
     }
 
     #[test]
