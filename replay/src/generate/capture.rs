@@ -58,13 +58,12 @@ pub fn to_capture(
     );
     let written = write(&mut generator, &capture_part, &truth_part, progress).and_then(|truth| {
         rename(&truth_part, &truth_path)?;
-        rename(&capture_part, path)?;
+        rename(&capture_part, path).inspect_err(|_| remove(&truth_path))?;
         Ok(truth)
     });
     if written.is_err() {
-        // What is not there need not be removed, and what cannot be has been complained of.
-        let _ = fs::remove_file(&capture_part);
-        let _ = fs::remove_file(&truth_part);
+        remove(&capture_part);
+        remove(&truth_part);
     }
     written
 }
@@ -115,6 +114,11 @@ fn write_truth(truth: &Truth, path: &Path) -> io::Result<()> {
 
 fn rename(from: &Path, to: &Path) -> Result<(), CaptureError> {
     fs::rename(from, to).map_err(|source| failed(to, source))
+}
+
+/// Clears up after a failure, which is what will be told. What is not there need not be removed.
+fn remove(path: &Path) {
+    let _ = fs::remove_file(path);
 }
 
 fn failed(path: &Path, source: io::Error) -> CaptureError {

@@ -43,7 +43,11 @@ pub(crate) enum Speech {
 impl Speech {
     /// v5, every other time sampled.
     pub(crate) const fn v5(turn: usize) -> Self {
-        let sampling = if turn % 2 == 0 { 0 } else { V5_SAMPLING };
+        let sampling = if turn.is_multiple_of(2) {
+            0
+        } else {
+            V5_SAMPLING
+        };
         Self::V5 { sampling }
     }
 }

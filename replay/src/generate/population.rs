@@ -271,7 +271,7 @@ fn server(index: u32, random: &mut Random) -> Host {
         service += 1;
     }
     Host {
-        ipv4: (198 << 24 | 18 << 16) + (prefix << 9 | host << 3 | 1 + scale(chance, 6)),
+        ipv4: (198 << 24 | 18 << 16) + (prefix << 9) + (host << 3) + 1 + scale(chance, 6),
         ipv6: 0x2001_0db8_8000 << 80 | u128::from(prefix) << 72 | u128::from(host + 1),
         // One in eight has a number of more than 16 bits.
         as_number: match chance & 7 {

@@ -51,7 +51,7 @@ impl Random {
 /// Maps the upper half of a random number to a number below `end`.
 #[inline]
 pub(crate) const fn scale(random: u64, end: u32) -> u32 {
-    ((random >> 32) * end as u64 >> 32) as u32
+    (((random >> 32) * end as u64) >> 32) as u32
 }
 
 /// Scatters a number over all numbers, one to one (the finalizer of SplitMix64).
