@@ -1,39 +1,6 @@
 //! Counters: every datagram, set and record ends in one.
 
-use std::fmt;
-
-/// What a reason is counted of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Scope {
-    /// Datagrams that are no message, and so rejected.
-    Datagram,
-    /// Messages with something wrong that did not keep their good sets from being decoded.
-    Message,
-    /// Sets, or rests of sets, that were not decoded.
-    Set,
-    /// Template records that were refused.
-    Template,
-    /// Data records that were not stored.
-    Record,
-    /// Values that did not fit their column and are null.
-    Value,
-    /// Something that a limit put out of a table.
-    Limit,
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Datagram => "datagram",
-            Self::Message => "message",
-            Self::Set => "set",
-            Self::Template => "template",
-            Self::Record => "record",
-            Self::Value => "value",
-            Self::Limit => "limit",
-        })
-    }
-}
+pub use forebay_store::Scope;
 
 /// Counts by reason. There are few reasons, and most exporters never give one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! The decoder of a shard: datagrams in, batches of flows out. It takes no locks, reads no clock and
 //! does no I/O.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use forebay_udp::Datagram;
@@ -16,6 +17,7 @@ use crate::domain::WaitingSet;
 use crate::options;
 use crate::plan::Plan;
 use crate::rows::{Batches, Context, Output};
+use crate::saved::{self, Saved, SavedDomain, SavedTemplate};
 use crate::sequence::Arrival;
 use crate::sessions::{Layout, SessionKey, Sessions};
 use crate::time::ExportTime;
@@ -70,6 +72,8 @@ pub struct Decoder {
     window: std::ops::Range<i64>,
     /// Templates that came with the message being decoded.
     new_templates: Vec<u16>,
+    /// Whether templates or options data have come that a restart should know.
+    changed: bool,
 }
 
 impl Decoder {
@@ -84,6 +88,7 @@ impl Decoder {
             unassigned: Counters::default(),
             window: 0..0,
             new_templates: Vec::new(),
+            changed: false,
             config,
         }
     }
@@ -289,6 +294,7 @@ impl Decoder {
                     }
                 }
                 domain.counters.options_records += records;
+                self.changed = true;
                 records
             }
         };
@@ -306,6 +312,7 @@ impl Decoder {
                     {
                         Ok(true) => {
                             self.new_templates.push(definition.id());
+                            self.changed = true;
                             continue;
                         }
                         Ok(false) => continue,
@@ -423,6 +430,97 @@ impl Decoder {
             sets_waiting: domain.waiting.len() as u64,
             counters: domain.counters.clone(),
         })
+    }
+
+    /// What a restart should know: templates, and what options data said.
+    pub fn saved(&self) -> Saved {
+        let templates = self
+            .sessions
+            .all_templates()
+            .map(|(key, known)| SavedTemplate {
+                address: saved::octets(key.address),
+                port: key.port,
+                version: key.version,
+                domain: key.domain,
+                options: matches!(known.layout, Layout::Options(_)),
+                raw: known.raw.to_vec(),
+                seen_us: known.seen_us,
+            });
+        let telling = self.sessions.domains().filter(|domain| {
+            domain.rate.is_some() || domain.system_init_ms.is_some() || !domain.samplers.is_empty()
+        });
+        let domains = telling.map(|domain| SavedDomain {
+            address: saved::octets(domain.address),
+            version: domain.version,
+            domain: domain.id,
+            rate: domain.rate,
+            system_init_ms: domain.system_init_ms,
+            samplers: domain
+                .samplers
+                .iter()
+                .map(|(&(e, id), &rate)| (e, id, rate))
+                .collect(),
+            seen_us: domain.last_us,
+        });
+        Saved {
+            templates: templates.collect(),
+            domains: domains.collect(),
+        }
+    }
+
+    /// What a restart should know, if that has changed since the last call.
+    pub fn take_changed(&mut self) -> Option<Saved> {
+        std::mem::take(&mut self.changed).then(|| self.saved())
+    }
+
+    /// Takes what an earlier run knew of those exporters that `ours` says are this shard's.
+    pub fn restore(&mut self, saved: &Saved, ours: impl Fn(IpAddr) -> bool) {
+        for template in &saved.templates {
+            let address = saved::address(template.address);
+            let (version, id) = match (template.version, template.options) {
+                (9, options) => (Version::V9, u16::from(options)),
+                (_, options) => (Version::Ipfix, 2 + u16::from(options)),
+            };
+            if !ours(address) {
+                continue;
+            }
+            let index = self.sessions.enter(SessionKey {
+                address,
+                port: template.port,
+                version: template.version,
+                domain: template.domain,
+            });
+            let set = Set {
+                version,
+                offset: 0,
+                id,
+                body: &template.raw,
+            };
+            for record in set.templates() {
+                if let Ok(TemplateRecord::Define(definition)) = record {
+                    let columns = &self.config.columns;
+                    // It was accepted before; limits that are lower now may refuse it.
+                    let _taken =
+                        self.sessions
+                            .define(index, &definition, columns, template.seen_us);
+                }
+            }
+            self.sessions.both(index).1.counters = Counters::default();
+        }
+        for saved in &saved.domains {
+            let address = saved::address(saved.address);
+            if let Some(domain) = self
+                .sessions
+                .find_domain(address, saved.version, saved.domain)
+            {
+                domain.rate = saved.rate;
+                domain.system_init_ms = saved.system_init_ms;
+                let samplers = saved.samplers.iter().map(|&(e, id, rate)| ((e, id), rate));
+                domain.samplers = samplers
+                    .take(self.config.limits.samplers_per_domain)
+                    .collect();
+            }
+        }
     }
 
     /// How full the tables are.

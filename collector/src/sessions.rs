@@ -248,6 +248,22 @@ impl Sessions {
         (session, domain)
     }
 
+    /// The domain of an exporter, if it has been heard.
+    pub(crate) fn find_domain(
+        &mut self,
+        address: IpAddr,
+        version: u8,
+        id: u32,
+    ) -> Option<&mut Domain> {
+        let domains = &self.exporters.get(&address)?.domains;
+        let same = |&&index: &&usize| {
+            let domain = &self.domains[index];
+            domain.version == version && domain.id == id
+        };
+        let index = *domains.iter().find(same)?;
+        self.domains.get_mut(index)
+    }
+
     pub(crate) fn domains(&self) -> impl Iterator<Item = &Domain> {
         self.domains.iter().map(|(_, domain)| domain)
     }

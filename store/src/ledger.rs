@@ -22,12 +22,21 @@ use crate::files;
 /// What is counted by reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scope {
-    /// Whole datagrams.
+    /// Datagrams that are no message, and so rejected.
     Datagram,
-    /// Sets of a message.
+    /// Messages with something wrong that did not keep their good sets from
+    /// being decoded.
+    Message,
+    /// Sets, or rests of sets, that were not decoded.
     Set,
-    /// Data records.
+    /// Template records that were refused.
+    Template,
+    /// Data records that were not stored.
     Record,
+    /// Values that did not fit their column and are null.
+    Value,
+    /// Something that a limit put out of a table.
+    Limit,
 }
 
 impl Scope {
@@ -35,8 +44,12 @@ impl Scope {
     pub fn name(self) -> &'static str {
         match self {
             Self::Datagram => "datagram",
+            Self::Message => "message",
             Self::Set => "set",
+            Self::Template => "template",
             Self::Record => "record",
+            Self::Value => "value",
+            Self::Limit => "limit",
         }
     }
 }

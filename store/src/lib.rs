@@ -13,6 +13,7 @@ mod dataset;
 mod error;
 mod files;
 mod ledger;
+mod origin;
 mod read;
 mod retention;
 mod schema;
@@ -27,6 +28,7 @@ pub use column::{BytesColumn, Column};
 pub use dataset::{Dataset, PARQUET_EXTENSION, SEGMENT_EXTENSION, SegmentName};
 pub use error::StoreError;
 pub use ledger::{LedgerRow, ReasonCount, Scope, write_ledger};
+pub use origin::{NotWritten, Origin};
 pub use read::{FlowFile, find_inputs};
 pub use retention::{Removed, Retention, retain};
 pub use schema::{

@@ -15,6 +15,7 @@ use arrow_ipc::writer::StreamEncoder;
 use crate::batch::FlowBatch;
 use crate::dataset::{Dataset, SegmentName};
 use crate::error::StoreError;
+use crate::origin::NotWritten;
 use crate::schema::{ColumnSet, FAMILY_KEY, Family, FlowSchema};
 
 /// An open segment.
@@ -80,15 +81,18 @@ impl SegmentWriter {
     /// The batch could not be written whole. What was written of it is taken
     /// back, so that the segment ends with the batch before; nothing more can
     /// be appended then, only [`close`](Self::close) is left.
-    pub fn append(&mut self, batch: FlowBatch) -> Result<u64, StoreError> {
-        let rows = batch.rows() as u64;
-        let message = batch
-            .into_record_batch(&self.schema, self.columns)
-            .and_then(|batch| self.encoder.encode(&batch))
-            .map_err(StoreError::arrow(&self.path))?;
-        let written = self.write(&message)?;
-        self.rows += rows;
-        Ok(written)
+    pub fn append(&mut self, batch: FlowBatch) -> Result<u64, NotWritten> {
+        let arrow = |error| StoreError::arrow(&self.path)(error);
+        let batch = batch.into_record_batch(&self.schema, self.columns);
+        let batch = batch.map_err(|error| NotWritten::nothing_known(arrow(error)))?;
+        let encoded = self.encoder.encode(&batch).map_err(arrow);
+        match encoded.and_then(|message| self.write(&message)) {
+            Ok(written) => {
+                self.rows += batch.num_rows() as u64;
+                Ok(written)
+            }
+            Err(error) => Err(NotWritten::of(&batch, error)),
+        }
     }
 
     fn write(&mut self, message: &[Buffer]) -> Result<u64, StoreError> {
@@ -212,7 +216,7 @@ pub struct Written {
     pub closed: Option<ClosedSegment>,
     /// The bytes appended; or why the batch was not written. The next one may
     /// be tried all the same.
-    pub appended: Result<u64, StoreError>,
+    pub appended: Result<u64, NotWritten>,
 }
 
 /// Writes one shard's batches of one family, segment after segment.
@@ -269,7 +273,7 @@ impl FamilyWriter {
         batch: FlowBatch,
         received_us: i64,
         closed: &mut Option<ClosedSegment>,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<u64, NotWritten> {
         if batch.rows() == 0 {
             return Ok(0);
         }
@@ -281,22 +285,31 @@ impl FamilyWriter {
                 && present.is_subset_of(segment.columns())
         });
         if !goes_on {
-            *closed = self.close()?;
+            // A segment that cannot be closed is empty: nothing is lost with it.
+            *closed = self.close().unwrap_or_default();
         }
         let segment = match &mut self.open {
             Some((_, segment)) => segment,
             None => {
                 let set = self.seen.union(present);
                 self.seen = ColumnSet::default();
-                let segment = SegmentWriter::create(
+                let created = SegmentWriter::create(
                     &self.dataset,
                     self.shard,
                     self.family,
                     received_us,
                     set,
                     &self.schema,
-                )?;
-                &mut self.open.insert((window, segment)).1
+                );
+                match created {
+                    Ok(segment) => &mut self.open.insert((window, segment)).1,
+                    Err(error) => {
+                        return Err(match batch.into_record_batch(&self.schema, set) {
+                            Ok(batch) => NotWritten::of(&batch, error),
+                            Err(_) => NotWritten::nothing_known(error),
+                        });
+                    }
+                }
             }
         };
         self.seen = self.seen.union(present);

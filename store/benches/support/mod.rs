@@ -262,11 +262,17 @@ impl Filled<'_> {
             (Self::One(value), ColumnData::U64(c)) => c.fill(row, count, value),
             (Self::Time(value), ColumnData::Timestamp(c)) => c.fill(row, count, value),
             (Self::Key(key), ColumnData::Exporter(c)) => c.fill(row, count, key),
-            (Self::Each(values), ColumnData::U8(c)) => c.extend(row, values.map(|v| v as u8)),
-            (Self::Each(values), ColumnData::U16(c)) => c.extend(row, values.map(|v| v as u16)),
-            (Self::Each(values), ColumnData::U32(c)) => c.extend(row, values.map(|v| v as u32)),
-            (Self::Each(values), ColumnData::U64(c)) => c.extend(row, values),
-            (Self::Times(values), ColumnData::Timestamp(c)) => c.extend(row, values),
+            (Self::Each(values), ColumnData::U8(c)) => {
+                c.extend(row, count, values.map(|v| v as u8))
+            }
+            (Self::Each(values), ColumnData::U16(c)) => {
+                c.extend(row, count, values.map(|v| v as u16))
+            }
+            (Self::Each(values), ColumnData::U32(c)) => {
+                c.extend(row, count, values.map(|v| v as u32))
+            }
+            (Self::Each(values), ColumnData::U64(c)) => c.extend(row, count, values),
+            (Self::Times(values), ColumnData::Timestamp(c)) => c.extend(row, count, values),
             _ => panic!("the generator fills a column of another type"),
         }
     }

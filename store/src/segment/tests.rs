@@ -168,7 +168,7 @@ fn a_failed_write_loses_its_batch_alone() {
         .expect("opens");
     let lost = writer.write(p.generator.batch(&p.schema, 40), START_US);
     let error = lost.appended.expect_err("the disk is full");
-    assert!(error.is_disk_full(), "{error}");
+    assert!(error.error.is_disk_full(), "{error}");
     let closed = lost.closed.expect("the segment ended");
     assert_eq!((closed.rows, rows_of(&closed.path)), (1000, 1000));
 

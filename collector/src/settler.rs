@@ -1,0 +1,307 @@
+//! The settler thread: segments to flow files, the ledger, saved templates, retention. It is behind
+//! the disk's queue, so nothing waits for it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use forebay_store::{
+    ClosedSegment, Compression, Dataset, LedgerRow, ReasonCount, Retention, SettleOptions,
+    StoreError, free_bytes, keep, retain, settle, write_ledger,
+};
+
+use crate::counters::{Counters, Scope};
+use crate::run::Clock;
+use crate::saved::Saved;
+use crate::status::{DomainKey, Status};
+use crate::writer::{SharedFiles, TURN, with};
+
+/// What flow files are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Parquet, settled from segments.
+    Parquet(Compression),
+    /// The segments themselves: Arrow IPC streams.
+    Arrow,
+}
+
+/// How often retention looks around, in microseconds.
+const RETENTION_US: i64 = 60_000_000;
+
+/// What settles, and what it needs to know.
+pub(crate) struct Settler {
+    pub(crate) dataset: Arc<Dataset>,
+    pub(crate) format: Format,
+    pub(crate) min_free_bytes: u64,
+    pub(crate) retention: Retention,
+    pub(crate) interval_us: i64,
+    pub(crate) files: SharedFiles,
+    pub(crate) saved: Vec<Arc<Mutex<Option<Saved>>>>,
+    pub(crate) clock: Clock,
+    pub(crate) waiting: VecDeque<PathBuf>,
+    pub(crate) recovered: usize,
+    pub(crate) ledger: Ledger,
+}
+
+impl Settler {
+    /// Settles until no writer is left and all is done, or `deadline` (in microseconds since 1970)
+    /// has passed.
+    pub(crate) fn run(
+        mut self,
+        segments: &Receiver<ClosedSegment>,
+        status: impl Fn() -> Status,
+        deadline_us: impl Fn() -> i64,
+    ) {
+        let mut next_ledger = self.next_interval();
+        let mut next_retention = 0;
+        let mut writers_left = true;
+        loop {
+            // Where segments wait already, the next one is no reason to wait.
+            let wait = if self.waiting.is_empty() {
+                TURN
+            } else {
+                Duration::ZERO
+            };
+            match segments.recv_timeout(wait) {
+                Ok(segment) => self.waiting.push_back(segment.path),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => writers_left = false,
+            }
+            let settled = self.waiting.is_empty() || self.has_space() && self.settle_next();
+            let now = (self.clock)();
+            if now >= next_ledger {
+                next_ledger = self.next_interval();
+                self.ledger.write(&self.dataset, &status(), now);
+                self.save_templates();
+            }
+            if now >= next_retention {
+                next_retention = now + RETENTION_US;
+                self.retain(now);
+            }
+            match (settled, writers_left) {
+                // The next start settles what there is no space for.
+                (false, false) => break,
+                (false, true) => std::thread::sleep(TURN),
+                (true, false) if self.waiting.is_empty() || now >= deadline_us() => break,
+                _ => {}
+            }
+        }
+        self.ledger.write(&self.dataset, &status(), (self.clock)());
+        self.save_templates();
+    }
+
+    fn next_interval(&self) -> i64 {
+        let now = (self.clock)();
+        now - now.rem_euclid(self.interval_us) + self.interval_us
+    }
+
+    /// Whether there is space to settle in. Says so once when that changes.
+    fn has_space(&self) -> bool {
+        let paused = free_bytes(self.dataset.root()).is_ok_and(|free| free < self.min_free_bytes);
+        let was = with(&self.files, |files| {
+            std::mem::replace(&mut files.paused, paused)
+        });
+        match (was, paused) {
+            (false, true) => tracing::warn!(
+                "less than {} bytes are free at {}: segments wait in staging until there is space",
+                self.min_free_bytes,
+                self.dataset.root().display()
+            ),
+            (true, false) => tracing::info!("there is space again: settling goes on"),
+            _ => {}
+        }
+        !paused
+    }
+
+    /// Settles the first segment. `false` where there is no space for it.
+    fn settle_next(&mut self) -> bool {
+        let Some(segment) = self.waiting.front() else {
+            return true;
+        };
+        let result = match self.format {
+            Format::Parquet(compression) => {
+                settle(&self.dataset, segment, &SettleOptions { compression })
+            }
+            Format::Arrow => keep(&self.dataset, segment),
+        };
+        let recovered = self.recovered > 0;
+        match result {
+            Err(error) if error.is_disk_full() => {
+                tracing::warn!("{error}; it will be tried again");
+                return false;
+            }
+            Err(error) => {
+                tracing::error!("{error}; the segment is left where it is");
+                with(&self.files, |files| files.segments_failed += 1);
+            }
+            Ok(settled) => {
+                if settled.torn_bytes > 0 {
+                    tracing::warn!(
+                        "{}: {} bytes behind the last whole batch are lost",
+                        segment.display(),
+                        settled.torn_bytes
+                    );
+                }
+                with(&self.files, |files| {
+                    files.files += u64::from(settled.path.is_some());
+                    files.file_bytes += settled.bytes;
+                    files.file_flows += settled.rows;
+                    files.torn_bytes += settled.torn_bytes;
+                    if recovered {
+                        files.recovered_flows += settled.rows;
+                    }
+                });
+            }
+        }
+        self.recovered = self.recovered.saturating_sub(1);
+        self.waiting.pop_front();
+        with(&self.files, |files| {
+            files.segments_waiting = self.waiting.len()
+        });
+        true
+    }
+
+    fn retain(&self, now_us: i64) {
+        match retain(&self.dataset, self.retention, now_us) {
+            Ok(removed) => with(&self.files, |files| files.files_removed += removed.files),
+            Err(error) => tracing::warn!("{error}"),
+        }
+    }
+
+    fn save_templates(&self) {
+        let told: Vec<Saved> = self
+            .saved
+            .iter()
+            .filter_map(|shard| with(shard, |saved| saved.clone()))
+            .collect();
+        if told.is_empty() {
+            return;
+        }
+        let mut all = Saved::default();
+        told.into_iter().for_each(|saved| all.merge(saved));
+        let path = self.dataset.templates();
+        if let Err(error) = all.save(&path) {
+            tracing::warn!("cannot save templates to {}: {error}", path.display());
+        }
+    }
+}
+
+/// Writes what was counted since it last did.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    since_us: i64,
+    domains: BTreeMap<DomainKey, Counters>,
+    unassigned: Counters,
+    kernel_drops: u64,
+}
+
+impl Ledger {
+    pub(crate) fn new(now_us: i64) -> Self {
+        Self {
+            since_us: now_us,
+            domains: BTreeMap::new(),
+            unassigned: Counters::default(),
+            kernel_drops: 0,
+        }
+    }
+
+    fn write(&mut self, dataset: &Dataset, status: &Status, now_us: i64) {
+        let rows = self.rows(status, now_us);
+        if rows.is_empty() {
+            return;
+        }
+        match write_ledger(dataset, self.since_us, &rows) {
+            Ok(_) => self.commit(status, now_us),
+            // What could not be written is in the next interval's rows.
+            Err(error) => tracing::warn!("the ledger is not written: {error}"),
+        }
+    }
+
+    fn rows(&self, status: &Status, now_us: i64) -> Vec<LedgerRow> {
+        let mut rows = Vec::new();
+        let interval = (self.since_us, now_us);
+        for (key, domain) in status.domains() {
+            let since = match self.domains.get(&key) {
+                Some(earlier) => domain.counters.since(earlier),
+                None => domain.counters,
+            };
+            if since != Counters::default() {
+                rows.push(row(interval, Some(&key), &since, 0));
+            }
+        }
+        let unassigned = unassigned(status).since(&self.unassigned);
+        let drops = status.kernel_drops() - self.kernel_drops;
+        if unassigned != Counters::default() || drops > 0 {
+            rows.push(row(interval, None, &unassigned, drops));
+        }
+        rows
+    }
+
+    fn commit(&mut self, status: &Status, now_us: i64) {
+        self.since_us = now_us;
+        self.domains = status
+            .domains()
+            .into_iter()
+            .map(|(key, d)| (key, d.counters))
+            .collect();
+        self.unassigned = unassigned(status);
+        self.kernel_drops = status.kernel_drops();
+    }
+}
+
+fn unassigned(status: &Status) -> Counters {
+    let mut all = Counters::default();
+    status
+        .shards
+        .iter()
+        .for_each(|shard| all.add(&shard.unassigned));
+    all
+}
+
+fn row(
+    (interval_start_us, interval_end_us): (i64, i64),
+    key: Option<&DomainKey>,
+    counters: &Counters,
+    kernel_drops: u64,
+) -> LedgerRow {
+    LedgerRow {
+        interval_start_us,
+        interval_end_us,
+        exporter: key.map(|key| key.exporter.to_string()),
+        observation_domain: key.map(|key| key.observation_domain),
+        export_version: key.map(|key| key.version),
+        datagrams: counters.datagrams,
+        octets: counters.octets,
+        datagrams_decoded: counters.messages,
+        records: counters.records,
+        records_stored: counters.records - counters.reasons.total(Scope::Record),
+        options_records: counters.options_records,
+        template_records: counters.templates,
+        sequence_lost: counters.sequence_lost.cast_signed(),
+        sequence_reordered: counters.sequence_late,
+        kernel_drops,
+        exporter_port: None,
+        pending_sets_lost: counters
+            .reasons
+            .iter()
+            .filter(|(_, reason, _)| reason.starts_with("template_missing"))
+            .map(|(_, _, count)| count)
+            .sum(),
+        reasons: counters
+            .reasons
+            .iter()
+            .map(|(scope, reason, count)| ReasonCount {
+                scope,
+                reason: reason.to_owned(),
+                count,
+            })
+            .collect(),
+    }
+}
+
+/// Settles what an earlier run left, in the order of its time.
+pub(crate) fn left_behind(dataset: &Dataset) -> Result<VecDeque<PathBuf>, StoreError> {
+    forebay_store::recover(dataset).map(VecDeque::from)
+}

@@ -1,0 +1,126 @@
+//! What a collector is doing, for those who watch it: read between batches, never on the hot path.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::counters::{Counters, Scope};
+use crate::decoder::{DomainStatus, Tables};
+
+/// An exporter's observation domain in one export version.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DomainKey {
+    /// The exporter's address.
+    pub exporter: Arc<str>,
+    /// The export version.
+    pub version: u8,
+    /// The observation domain.
+    pub observation_domain: u32,
+}
+
+/// What one shard last told.
+#[derive(Debug, Clone, Default)]
+pub struct ShardStatus {
+    /// Its exporters' domains.
+    pub domains: Vec<DomainStatus>,
+    /// Counts that belong to none of them.
+    pub unassigned: Counters,
+    /// Datagrams that the kernel dropped because the shard's socket was full.
+    pub kernel_drops: u64,
+    /// Datagrams that were cut off. Buffers hold the longest there can be, so this stays 0.
+    pub truncated: u64,
+    /// How full its tables are.
+    pub tables: Tables,
+}
+
+/// What the files take.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FileStatus {
+    /// Flows that are in a segment or flow file.
+    pub stored: u64,
+    /// Flows that could not be written, by domain and reason.
+    pub not_written: BTreeMap<(DomainKey, &'static str), u64>,
+    /// Bytes appended to segments.
+    pub segment_bytes: u64,
+    /// Closed segments that wait to be settled.
+    pub segments_waiting: usize,
+    /// Flow files made.
+    pub files: u64,
+    /// Their bytes.
+    pub file_bytes: u64,
+    /// Flows in them.
+    pub file_flows: u64,
+    /// Flows of an earlier run that were in segments left behind.
+    pub recovered_flows: u64,
+    /// Bytes behind the last whole batch of such segments.
+    pub torn_bytes: u64,
+    /// Segments that could not be settled and were left.
+    pub segments_failed: u64,
+    /// Files that retention removed.
+    pub files_removed: u64,
+    /// Why settling waits: too little space.
+    pub paused: bool,
+}
+
+/// What a collector is doing.
+#[derive(Debug, Clone, Default)]
+pub struct Status {
+    /// The shards.
+    pub shards: Vec<ShardStatus>,
+    /// The files.
+    pub files: FileStatus,
+    /// Bytes of batches that wait to be written.
+    pub queue_bytes: usize,
+}
+
+impl Status {
+    /// Counters by domain, with what was not written.
+    pub fn domains(&self) -> BTreeMap<DomainKey, DomainStatus> {
+        let mut domains = BTreeMap::new();
+        for status in self.shards.iter().flat_map(|shard| &shard.domains) {
+            let key = DomainKey {
+                exporter: Arc::clone(&status.exporter),
+                version: status.version,
+                observation_domain: status.observation_domain,
+            };
+            domains.insert(key, status.clone());
+        }
+        for ((key, reason), &count) in &self.files.not_written {
+            if let Some(status) = domains.get_mut(key) {
+                status.counters.reasons.add(Scope::Record, reason, count);
+            }
+        }
+        domains
+    }
+
+    /// All counters added up.
+    pub fn total(&self) -> Counters {
+        let mut total = Counters::default();
+        for shard in &self.shards {
+            total.add(&shard.unassigned);
+            for domain in &shard.domains {
+                total.add(&domain.counters);
+            }
+        }
+        for ((_, reason), &count) in &self.files.not_written {
+            total.reasons.add(Scope::Record, reason, count);
+        }
+        total
+    }
+
+    /// Datagrams that the kernel dropped.
+    pub fn kernel_drops(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.kernel_drops).sum()
+    }
+
+    /// How many exporters are known.
+    pub fn exporters(&self) -> usize {
+        self.shards.iter().map(|shard| shard.tables.exporters).sum()
+    }
+
+    /// Whether anything that was exported is not in the files.
+    pub fn has_losses(&self) -> bool {
+        let total = self.total();
+        let lost = [Scope::Datagram, Scope::Set, Scope::Record].map(|s| total.reasons.total(s));
+        self.kernel_drops() + total.sequence_lost + lost.iter().sum::<u64>() > 0
+    }
+}
