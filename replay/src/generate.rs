@@ -17,6 +17,7 @@
 use std::net::SocketAddr;
 
 mod capture;
+mod columns;
 mod config;
 mod exporter;
 mod flow;

@@ -13,7 +13,7 @@ use super::layout::{Layout, SetFor};
 use super::population::{Family, Population};
 use super::random::Random;
 use super::truth::{Counts, ExporterTruth};
-use super::value::{Teller, as_number_16, write_options, write_record};
+use super::value::{Teller, as_number_16};
 
 const V5_HEADER_BYTES: usize = 24;
 const V5_RECORD_BYTES: usize = 48;
@@ -81,15 +81,24 @@ impl KeySet {
 }
 
 impl FlowSource {
-    #[inline]
-    fn draw(&mut self, family: Family, teller: &Teller, now_ms: u64) -> Flow<'_> {
-        let rank = self.population.draw(&mut self.random);
-        match family {
-            Family::Ipv4 => self.seen_ipv4.insert(rank),
-            Family::Ipv6 => self.seen_ipv6.insert(rank),
-        }
-        let key = self.population.key(rank, family);
-        Flow::draw(key, family, teller.place, now_ms, &mut self.random)
+    fn draw(&mut self, count: usize, family: Family, teller: &Teller, now_ms: u64) -> Vec<Flow> {
+        let Self {
+            population,
+            random,
+            seen_ipv4,
+            seen_ipv6,
+        } = self;
+        let seen = match family {
+            Family::Ipv4 => seen_ipv4,
+            Family::Ipv6 => seen_ipv6,
+        };
+        let flows = (0..count).map(|_| {
+            let rank = population.draw(random);
+            seen.insert(rank);
+            let key = population.key(rank, family);
+            Flow::draw(key, family, teller.place, now_ms, random)
+        });
+        flows.collect()
     }
 }
 
@@ -188,13 +197,13 @@ impl Exporter {
             sampling,
         };
         let counts = &mut self.counts;
-        let records = (0..flows).map(|_| {
-            let flow = source.draw(Family::Ipv4, &teller, now_ms);
-            counts.flow(&flow, SetFor::Ipv4);
-            v5_record(&flow, &teller)
-        });
+        let flows = source.draw(flows, Family::Ipv4, &teller, now_ms);
+        counts.flows += flows.len() as u64;
+        counts.flows_ipv4 += flows.len() as u64;
+        counts.add_counters(&flows);
+        let records = flows.iter().map(|flow| v5_record(flow, &teller));
         encode::fixed(out, &header, records)?;
-        self.sequence = self.sequence.wrapping_add(flows as u32);
+        self.sequence = self.sequence.wrapping_add(flows.len() as u32);
         Ok(())
     }
 
@@ -262,8 +271,8 @@ impl Exporter {
             counts.templates += layout.sets.len() as u64;
             if let Some(options) = &layout.options {
                 builder.options_templates([&options.template]);
-                builder.data(options.template.id, [&options.values], |out, values| {
-                    write_options(out, values, &teller);
+                builder.data(options.template.id, [&options.columns], |out, columns| {
+                    columns.append_options(out, &teller);
                 });
                 counts.options_templates += 1;
                 counts.options_records += 1;
@@ -288,18 +297,31 @@ impl Exporter {
             let room = rules
                 .message_bytes
                 .saturating_sub(builder.len() + SET_BYTES);
-            let records = wanted.min(room / set.max_record_bytes);
+            let records = wanted.min(room / set.columns.stride());
             if records == 0 {
                 continue;
             }
-            builder.data(set.template.id, 0..records, |out, _| {
-                let flow = source.draw(family, &teller, now_ms);
-                counts.flow(&flow, set.set_for);
-                if set.is_biflow {
-                    counts.reverse_packets += flow.reverse_packets;
-                    counts.reverse_bytes += flow.reverse_bytes;
+            let flows = source.draw(records, family, &teller, now_ms);
+            let told = records as u64;
+            counts.flows += told;
+            match set.set_for {
+                SetFor::Ipv4 => counts.flows_ipv4 += told,
+                SetFor::Ipv6 => counts.flows_ipv6 += told,
+                SetFor::NatEvents => {
+                    counts.flows_ipv4 += told;
+                    counts.nat_events += told;
                 }
-                write_record(out, &set.values, &flow, &teller);
+            }
+            if set.set_for != SetFor::NatEvents {
+                counts.add_counters(&flows);
+            }
+            if set.is_biflow {
+                counts.add_reverse_counters(&flows);
+            }
+            let rows = set.columns.rows(&flows, &teller);
+            let rows = rows.chunks_exact(set.columns.stride());
+            builder.data(set.template.id, rows, |out, row| {
+                set.columns.append(out, row)
             });
         }
         // What had no room is made up for by the next messages, or the shares would depend on the lengths of records.
@@ -312,20 +334,18 @@ impl Exporter {
 }
 
 impl Counts {
-    #[inline]
-    fn flow(&mut self, flow: &Flow<'_>, set_for: SetFor) {
-        self.flows += 1;
-        match set_for {
-            SetFor::Ipv4 => self.flows_ipv4 += 1,
-            SetFor::Ipv6 => self.flows_ipv6 += 1,
-            SetFor::NatEvents => {
-                self.flows_ipv4 += 1;
-                self.nat_events += 1;
-                return;
-            }
+    fn add_counters(&mut self, flows: &[Flow]) {
+        for flow in flows {
+            self.packets += flow.packets;
+            self.bytes += flow.bytes;
         }
-        self.packets += flow.packets;
-        self.bytes += flow.bytes;
+    }
+
+    fn add_reverse_counters(&mut self, flows: &[Flow]) {
+        for flow in flows {
+            self.reverse_packets += flow.reverse_packets();
+            self.reverse_bytes += flow.reverse_bytes();
+        }
     }
 }
 
@@ -335,7 +355,7 @@ fn part(flows: usize, debt: f64, share: f64) -> usize {
     ((flows as f64 * share + debt) as usize).min(flows)
 }
 
-fn v5_record(flow: &Flow<'_>, teller: &Teller) -> FixedRecord {
+fn v5_record(flow: &Flow, teller: &Teller) -> FixedRecord {
     let key = &flow.key;
     FixedRecord {
         source: key.source.ipv4.into(),
@@ -352,8 +372,8 @@ fn v5_record(flow: &Flow<'_>, teller: &Teller) -> FixedRecord {
         tcp_flags: flow.tcp_flags,
         protocol: key.protocol,
         tos: key.service.tos,
-        source_as: as_number_16(key.source),
-        destination_as: as_number_16(key.destination),
+        source_as: as_number_16(&key.source),
+        destination_as: as_number_16(&key.destination),
         source_mask: key.source.mask_ipv4,
         destination_mask: key.destination.mask_ipv4,
         router: std::net::Ipv4Addr::UNSPECIFIED,

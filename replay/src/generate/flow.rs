@@ -15,12 +15,13 @@ const INACTIVE_TIMEOUT_MS: u64 = 15_000;
 
 /// What one record tells. Layouts choose from it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Flow<'p> {
-    pub(crate) key: Key<'p>,
+pub(crate) struct Flow {
+    pub(crate) key: Key,
+    family: Family,
+    /// The chance that the counters are made of.
+    size: u64,
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
-    pub(crate) reverse_packets: u64,
-    pub(crate) reverse_bytes: u64,
     pub(crate) tcp_flags: u8,
     /// Unix time of the first packet.
     pub(crate) first_ms: u64,
@@ -64,11 +65,11 @@ impl Place {
     }
 }
 
-impl<'p> Flow<'p> {
+impl Flow {
     /// Draws a flow of `key` that an exporter tells of at `now_ms`.
     #[inline]
     pub(crate) fn draw(
-        key: Key<'p>,
+        key: Key,
         family: Family,
         place: Place,
         now_ms: u64,
@@ -76,35 +77,56 @@ impl<'p> Flow<'p> {
     ) -> Self {
         let size = random.next();
         let packets = packets(key.service.shape, size);
-        let bytes = bytes(&key, family, packets, size, key.outbound);
-        // Another mixing rather than another draw: few layouts tell of the reverse direction.
-        let (reverse_packets, reverse_bytes) = reverse(&key, family, packets, size);
-
         let time = random.next();
-        let (tcp_flags, ended) = match key.protocol {
+        let tcp_flags = match key.protocol {
             TCP => tcp_flags(packets, time),
-            _ => (0, false),
+            _ => 0,
         };
         let duration_ms = duration_ms(packets, time);
-        let (end_reason, waited_ms) = match (ended, duration_ms) {
-            (true, _) => (3, 0),
-            (false, ACTIVE_TIMEOUT_MS) => (2, 0),
-            (false, _) => (1, INACTIVE_TIMEOUT_MS),
+        let (end_reason, waited_ms) = if tcp_flags & (FIN | RST) != 0 {
+            (3, 0)
+        } else if duration_ms == ACTIVE_TIMEOUT_MS {
+            (2, 0)
+        } else {
+            (1, INACTIVE_TIMEOUT_MS)
         };
         // Then its part of the cache has its turn.
         let last_ms = now_ms - waited_ms - (time & 1023);
         Self {
             input: place.interface(key.source.subnet, key.outbound),
             output: place.interface(key.destination.subnet, !key.outbound),
-            key,
             packets,
-            bytes,
-            reverse_packets,
-            reverse_bytes,
+            bytes: bytes(&key, family, packets, size, key.outbound),
+            key,
+            family,
+            size,
             tcp_flags,
             first_ms: last_ms - duration_ms,
             last_ms,
             end_reason,
+        }
+    }
+
+    /// Packets of the answer.
+    pub(crate) fn reverse_packets(&self) -> u64 {
+        // One in eight has none.
+        match self.size >> 29 & 7 {
+            0 => 0,
+            chance => self.packets.div_ceil(2) + (chance & 1),
+        }
+    }
+
+    /// Bytes of the answer.
+    pub(crate) fn reverse_bytes(&self) -> u64 {
+        match self.reverse_packets() {
+            0 => 0,
+            packets => bytes(
+                &self.key,
+                self.family,
+                packets,
+                self.size.rotate_right(32),
+                !self.key.outbound,
+            ),
         }
     }
 }
@@ -112,37 +134,41 @@ impl<'p> Flow<'p> {
 /// Half of the flows have one packet, a quarter 2 or 3, an eighth 4 to 7 …: most packets are in few flows.
 #[inline]
 fn packets(shape: Shape, size: u64) -> u64 {
-    // One bit in two, or in eight.
-    let zeros = match shape {
-        Shape::Query => size.trailing_zeros() / 3,
-        Shape::Download | Shape::Chat => size.trailing_zeros(),
-        Shape::Stream => size.trailing_zeros() + 6,
+    let (divisor, more) = match shape {
+        // One flow in eight has more than one packet.
+        Shape::Query => (3, 0),
+        Shape::Download | Shape::Chat => (1, 0),
+        Shape::Stream => (1, 6),
     };
-    let first = 1 << zeros.min(MAX_PACKETS_BITS - 1);
+    let octave = (size.trailing_zeros() / divisor + more).min(MAX_PACKETS_BITS - 1);
+    let first = 1 << octave;
     first + (size >> 32 & (first - 1))
 }
 
 #[inline]
-fn bytes(key: &Key<'_>, family: Family, packets: u64, size: u64, from_client: bool) -> u64 {
-    // What a packet of this key has in the mean; that of a server's next flow is about the same.
-    let own = (key.chance >> 20) as u32;
+fn bytes(key: &Key, family: Family, packets: u64, size: u64, from_client: bool) -> u64 {
+    // What a packet of this key has in the mean lies from `least` by `spread`; that of its next flow is about the same.
     let (least, spread) = match (key.service.shape, from_client) {
         (Shape::Query, true) => (56, 24),
         (Shape::Query, false) => (90, 160),
         (Shape::Download, true) => (46, 60),
-        // The first packets are small.
-        (Shape::Download, false) if packets < 4 => (44, 100),
         (Shape::Download, false) => (600, 840),
         (Shape::Chat, _) => (52, 200),
         (Shape::Stream, _) => (200, 1),
+    };
+    // The first packets of a download are small.
+    let (least, spread) = if packets < 4 && least == 600 {
+        (44, 100)
+    } else {
+        (least, spread)
     };
     let header = match family {
         Family::Ipv4 => 0,
         Family::Ipv6 => 20,
     };
-    let mean: u64 = header + least + u64::from(own % spread);
-    // A lone packet of a kind has the same size each time.
-    let more = if packets == 1 || key.service.shape == Shape::Stream {
+    let mean = header + least + u64::from(scale(key.chance, spread));
+    // A lone packet of a key has the same size each time.
+    let more = if packets == 1 || spread == 1 {
         0
     } else {
         u64::from(scale(size, 32)) * packets.min(64)
@@ -150,57 +176,42 @@ fn bytes(key: &Key<'_>, family: Family, packets: u64, size: u64, from_client: bo
     packets * mean + more
 }
 
-#[inline]
-fn reverse(key: &Key<'_>, family: Family, packets: u64, size: u64) -> (u64, u64) {
-    let size = size.rotate_right(7);
-    // One in eight has no answer.
-    let packets = match size & 7 {
-        0 => 0,
-        _ => packets / 2 + (size >> 3 & 1) + packets % 2,
-    };
-    let bytes = match packets {
-        0 => 0,
-        _ => bytes(key, family, packets, size, !key.outbound),
-    };
-    (packets, bytes)
-}
+const FIN: u8 = 0x01;
+const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
+const PSH: u8 = 0x08;
+const ACK: u8 = 0x10;
 
-/// All flags seen, and whether the connection came to its end.
+/// All flags seen.
 #[inline]
-fn tcp_flags(packets: u64, time: u64) -> (u8, bool) {
-    const FIN: u8 = 0x01;
-    const SYN: u8 = 0x02;
-    const RST: u8 = 0x04;
-    const PSH: u8 = 0x08;
-    const ACK: u8 = 0x10;
-    let chance = time >> 10 & 15;
-    if packets == 1 {
-        return match chance {
-            0..=7 => (SYN, false),
-            8..=11 => (RST | ACK, true),
-            _ => (ACK, false),
-        };
-    }
-    match chance {
-        0..=8 => (SYN | PSH | ACK | FIN, true),
-        9 => (SYN | PSH | ACK | RST, true),
-        10..=12 => (SYN | PSH | ACK, false),
-        _ => (PSH | ACK, false),
-    }
+fn tcp_flags(packets: u64, time: u64) -> u8 {
+    /// Scans and keep-alives.
+    const OF_ONE: [u8; 8] = [SYN, SYN, SYN, SYN, RST | ACK, RST | ACK, ACK, ACK];
+    /// Whole connections, and parts.
+    const OF_MORE: [u8; 8] = [
+        SYN | PSH | ACK | FIN,
+        SYN | PSH | ACK | FIN,
+        SYN | PSH | ACK | FIN,
+        SYN | PSH | ACK | FIN,
+        SYN | PSH | ACK | RST,
+        SYN | PSH | ACK,
+        PSH | ACK,
+        ACK,
+    ];
+    let table = if packets == 1 { OF_ONE } else { OF_MORE };
+    table[(time >> 10 & 7) as usize]
 }
 
 #[inline]
 fn duration_ms(packets: u64, time: u64) -> u64 {
-    if packets == 1 {
-        return 0;
-    }
     // From 8 ms to beyond the active timeout, with as many flows in every octave.
     let first = 8 << scale(time, 14);
-    (first + (time >> 14 & (first - 1))).min(ACTIVE_TIMEOUT_MS)
+    let duration_ms = (first + (time >> 14 & (first - 1))).min(ACTIVE_TIMEOUT_MS);
+    if packets == 1 { 0 } else { duration_ms }
 }
 
-/// The name of a web server, in an array and its length.
-pub(crate) fn host_name(key: &Key<'_>) -> ([u8; 32], usize) {
+/// The name of a flow's server.
+pub(crate) fn host_name(key: &Key) -> &'static str {
     const NAMES: [&str; 8] = [
         "www.example.com",
         "cdn.example.net",
@@ -216,10 +227,7 @@ pub(crate) fn host_name(key: &Key<'_>) -> ([u8; 32], usize) {
     } else {
         key.source
     };
-    let name = NAMES[(mix(server.subnet.into()) & 7) as usize];
-    let mut bytes = [0; 32];
-    bytes[..name.len()].copy_from_slice(name.as_bytes());
-    (bytes, name.len())
+    NAMES[(mix(server.subnet.into()) & 7) as usize]
 }
 
 #[cfg(test)]
@@ -243,7 +251,7 @@ mod tests {
             let flow = Flow::draw(key, family, place, NOW_MS, &mut random);
             for (packets, bytes) in [
                 (flow.packets, flow.bytes),
-                (flow.reverse_packets, flow.reverse_bytes),
+                (flow.reverse_packets(), flow.reverse_bytes()),
             ] {
                 assert!(
                     (40 * packets..=1500 * packets).contains(&bytes),

@@ -9,12 +9,11 @@ use forebay_wire::element::REVERSE_ENTERPRISE;
 use forebay_wire::template::VARIABLE_LENGTH;
 use forebay_wire::{ElementId, FieldSpecifier, Template};
 
+use super::columns::Columns;
 use super::value::FieldValue as V;
 
 /// Cisco's enterprise number.
 const CISCO: u32 = 9;
-/// The longest content of a field of variable length.
-pub(crate) const MAX_VARIABLE_BYTES: usize = 40;
 /// One of so many packets is looked at by the exporters that sample.
 pub(crate) const SAMPLING_RATE: u32 = 1000;
 /// The number of the sampler, or selector.
@@ -41,18 +40,16 @@ pub(crate) struct Field {
 pub(crate) struct FlowSet {
     pub(crate) set_for: SetFor,
     pub(crate) template: Template,
-    pub(crate) values: Vec<(u16, V)>,
+    pub(crate) columns: Columns,
     /// Whether the records tell of the reverse direction too.
     pub(crate) is_biflow: bool,
-    /// No record is longer.
-    pub(crate) max_record_bytes: usize,
 }
 
 /// A record about the exporter itself.
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) template: Template,
-    pub(crate) values: Vec<(u16, V)>,
+    pub(crate) columns: Columns,
 }
 
 /// What an exporter sends.
@@ -87,7 +84,7 @@ impl Layout {
     fn options(mut self, scope_count: u16, fields: &[Field]) -> Self {
         self.options = Some(Options {
             template: template(512, scope_count, fields),
-            values: values(fields),
+            columns: columns(fields),
         });
         self
     }
@@ -104,17 +101,11 @@ impl Layout {
 
 impl FlowSet {
     fn new(set_for: SetFor, id: u16, fields: &[Field]) -> Self {
-        let template = template(id, 0, fields);
-        let max_record_bytes = template.fields.iter().map(|field| match field.length {
-            VARIABLE_LENGTH => 3 + MAX_VARIABLE_BYTES,
-            length => length.into(),
-        });
         Self {
             set_for,
+            template: template(id, 0, fields),
+            columns: columns(fields),
             is_biflow: fields.iter().any(|field| field.value == V::ReverseBytes),
-            max_record_bytes: max_record_bytes.sum(),
-            values: values(fields),
-            template,
         }
     }
 }
@@ -127,11 +118,9 @@ fn template(id: u16, scope_count: u16, fields: &[Field]) -> Template {
     }
 }
 
-fn values(fields: &[Field]) -> Vec<(u16, V)> {
-    let values = fields.iter();
-    values
-        .map(|field| (field.specifier.length, field.value))
-        .collect()
+fn columns(fields: &[Field]) -> Columns {
+    let fields = fields.iter();
+    Columns::new(fields.map(|field| (field.specifier.length, field.value)))
 }
 
 const fn of(enterprise: u32, number: u16, length: u16, value: V) -> Field {

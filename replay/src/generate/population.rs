@@ -34,7 +34,8 @@ pub(crate) enum Family {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Host {
     pub(crate) ipv4: u32,
-    pub(crate) ipv6: u128,
+    /// As bytes, so that a host takes 32 of them.
+    pub(crate) ipv6: [u8; 16],
     pub(crate) as_number: u32,
     pub(crate) mask_ipv4: u8,
     pub(crate) mask_ipv6: u8,
@@ -110,9 +111,9 @@ static PORTLESS: Service = service(0, ESP, 0, 0, Shape::Chat, 0x0100_0032);
 
 /// Which 5-tuple, and what goes with it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Key<'p> {
-    pub(crate) source: &'p Host,
-    pub(crate) destination: &'p Host,
+pub(crate) struct Key {
+    pub(crate) source: Host,
+    pub(crate) destination: Host,
     pub(crate) source_port: u16,
     /// ICMP's `type * 256 + code` where the protocol is that.
     pub(crate) destination_port: u16,
@@ -127,7 +128,8 @@ pub(crate) struct Key<'p> {
 /// The hosts, and how many keys they have.
 #[derive(Debug)]
 pub(crate) struct Population {
-    clients: Vec<Host>,
+    /// How many there are: they are computed, as keys are.
+    clients: u32,
     servers: Vec<Host>,
     keys: u32,
     salt: u64,
@@ -139,7 +141,7 @@ impl Population {
         // About 16 keys a client, more where there are very many keys.
         let clients = keys.div_ceil(16).min(MAX_CLIENTS);
         Self {
-            clients: (0..clients).map(client).collect(),
+            clients,
             servers: (0..SERVERS)
                 .map(|index| server(index, &mut random))
                 .collect(),
@@ -156,20 +158,18 @@ impl Population {
 
     /// The key of a rank below the number of keys.
     #[inline]
-    pub(crate) fn key(&self, rank: u32, family: Family) -> Key<'_> {
+    pub(crate) fn key(&self, rank: u32, family: Family) -> Key {
         let chance = mix(u64::from(rank) ^ self.salt);
-        // Never 0, and no more than MAX_CLIENTS.
-        let clients = self.clients.len() as u32;
-        let (round, client_index) = (rank / clients, rank % clients);
-        let client = &self.clients[client_index as usize];
+        let (round, client_index) = (rank / self.clients, rank % self.clients);
+        let client = client(client_index);
         let outbound = chance & 1 == 0;
 
         // One key in 32 has no ports. Its client and server are different from those of all others.
         if chance >> 1 & 31 == 0 && round < SERVERS {
-            let server = &self.servers[round as usize];
+            let server = self.servers[round as usize];
             return portless(client, server, family, outbound, chance);
         }
-        let server = &self.servers[zipf_of(chance) as usize];
+        let server = self.servers[zipf_of(chance) as usize];
         let service = &SERVICES[usize::from(server.service)];
         // There are fewer rounds than ports, and the factor has no divisor in common with their number: each round of a
         // client has another port.
@@ -201,13 +201,7 @@ fn zipf_of(chance: u64) -> u32 {
     first + (chance >> 6) as u32 % first
 }
 
-fn portless<'p>(
-    client: &'p Host,
-    server: &'p Host,
-    family: Family,
-    outbound: bool,
-    chance: u64,
-) -> Key<'p> {
+fn portless(client: Host, server: Host, family: Family, outbound: bool, chance: u64) -> Key {
     let (protocol, type_and_code) = match (chance >> 6 & 7, family, outbound) {
         (0, ..) => (ESP, 0),
         // Port unreachable, from hosts that are asked what they do not offer.
@@ -237,12 +231,13 @@ fn portless<'p>(
 }
 
 /// Clients live in subnets of 200 hosts, of 10.0.0.0/8 and of 2001:db8:c::/48.
+#[inline]
 fn client(index: u32) -> Host {
     let (subnet, host) = (index / 200, index % 200 + 10);
     let interface_id = 0x0250_56ff_fe00_0000 | u128::from(index);
     Host {
         ipv4: 10 << 24 | subnet << 8 | host,
-        ipv6: 0x2001_0db8_000c << 80 | u128::from(subnet) << 64 | interface_id,
+        ipv6: (0x2001_0db8_000c << 80 | u128::from(subnet) << 64 | interface_id).to_be_bytes(),
         as_number: 64_512 + subnet % 4,
         mask_ipv4: 24,
         mask_ipv6: 64,
@@ -272,7 +267,8 @@ fn server(index: u32, random: &mut Random) -> Host {
     }
     Host {
         ipv4: (198 << 24 | 18 << 16) + (prefix << 9) + (host << 3) + 1 + scale(chance, 6),
-        ipv6: 0x2001_0db8_8000 << 80 | u128::from(prefix) << 72 | u128::from(host + 1),
+        ipv6: (0x2001_0db8_8000 << 80 | u128::from(prefix) << 72 | u128::from(host + 1))
+            .to_be_bytes(),
         // One in eight has a number of more than 16 bits.
         as_number: match chance & 7 {
             0 => 131_072 + scale(chance, 70_000),
@@ -311,7 +307,8 @@ mod tests {
     #[test]
     fn hosts_have_different_addresses() {
         let population = Population::new(7, 1 << 20);
-        let hosts = || population.clients.iter().chain(&population.servers);
+        let clients = || (0..population.clients).map(client);
+        let hosts = || clients().chain(population.servers.iter().copied());
         let count = hosts().count();
         let ipv4: HashSet<_> = hosts().map(|host| host.ipv4).collect();
         let ipv6: HashSet<_> = hosts().map(|host| host.ipv6).collect();

@@ -1,16 +1,14 @@
-//! Where the content of a field comes from, and how it is written.
+//! Where the content of a field comes from.
 
-use forebay_wire::encode::variable_length;
-
+use super::columns::VARIABLE_FIELD_BYTES;
 use super::flow::{Flow, Place, host_name};
-use super::layout::MAX_VARIABLE_BYTES;
 use super::population::{Host, ICMP, ICMPV6, Shape};
 use super::random::mix;
 
 /// Seconds from NTP's epoch, 1900, to 1970.
 const NTP_OFFSET_SECS: u64 = 2_208_988_800;
 /// What stands in 16 bits for an AS number that has more (RFC 6793 §9).
-pub(crate) const AS_TRANS: u16 = 23_456;
+const AS_TRANS: u16 = 23_456;
 
 /// What a field holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,116 +81,95 @@ impl Teller {
     }
 }
 
-/// Appends the record of a flow.
-#[inline]
-pub(crate) fn write_record(
-    out: &mut Vec<u8>,
-    values: &[(u16, FieldValue)],
-    flow: &Flow<'_>,
-    teller: &Teller,
-) {
-    for &(length, value) in values {
+/// A field of all flows as integers.
+pub(crate) struct Integers<'f> {
+    pub(crate) flows: &'f [Flow],
+    pub(crate) values: &'f mut Vec<u64>,
+}
+
+impl Integers<'_> {
+    #[inline]
+    fn each(&mut self, value: impl Fn(&Flow) -> u64) {
+        self.values.extend(self.flows.iter().map(value));
+    }
+
+    /// Appends the values of a field that takes `length` bytes.
+    pub(crate) fn gather(&mut self, value: FieldValue, length: usize, teller: &Teller) {
         match value {
-            FieldValue::SourceIpv6 => out.extend(flow.key.source.ipv6.to_be_bytes()),
-            FieldValue::DestinationIpv6 => out.extend(flow.key.destination.ipv6.to_be_bytes()),
-            FieldValue::NextHopIpv6 => {
-                out.extend(teller.place.next_hop_ipv6(flow.output).to_be_bytes());
+            FieldValue::Application => self.each(|flow| flow.key.service.application.into()),
+            FieldValue::BootUnixMs => self.each(|_| teller.boot_ms),
+            FieldValue::Bytes => self.each(|flow| flow.bytes),
+            FieldValue::Constant(value) => self.each(|_| value),
+            FieldValue::DestinationAs => self.each(|flow| as_number(&flow.key.destination, length)),
+            FieldValue::DestinationIpv4 => self.each(|flow| flow.key.destination.ipv4.into()),
+            FieldValue::DestinationMac => {
+                self.each(|flow| mac(&flow.key.destination, !flow.key.outbound))
             }
-            FieldValue::HttpHost => http_host(out, flow),
-            value => put(out, length, unsigned(value, length, flow, teller)),
+            FieldValue::DestinationMaskIpv4 => {
+                self.each(|flow| flow.key.destination.mask_ipv4.into())
+            }
+            FieldValue::DestinationMaskIpv6 => {
+                self.each(|flow| flow.key.destination.mask_ipv6.into())
+            }
+            FieldValue::DestinationPort => self.each(|flow| flow.key.destination_port.into()),
+            FieldValue::DestinationVlan => {
+                self.each(|flow| vlan(&flow.key.destination, !flow.key.outbound))
+            }
+            FieldValue::Direction => self.each(|flow| (!flow.key.outbound).into()),
+            FieldValue::EndReason => self.each(|flow| flow.end_reason.into()),
+            FieldValue::FirstNtp => self.each(|flow| ntp(flow.first_ms)),
+            FieldValue::FirstUnixMs => self.each(|flow| flow.first_ms),
+            FieldValue::FirstUnixSecs => self.each(|flow| flow.first_ms / 1000),
+            FieldValue::FirstUptimeMs => self.each(|flow| teller.uptime_ms(flow.first_ms).into()),
+            // 20 bits that are the flow's own (RFC 6437).
+            FieldValue::FlowLabel => self.each(|flow| flow.key.chance >> 44),
+            FieldValue::IcmpCode => self.each(|flow| icmp(flow) & 0xff),
+            FieldValue::IcmpType => self.each(|flow| icmp(flow) >> 8),
+            FieldValue::IcmpTypeAndCode => self.each(icmp),
+            FieldValue::Input => self.each(|flow| flow.input.into()),
+            FieldValue::LastNtp => self.each(|flow| ntp(flow.last_ms)),
+            FieldValue::LastUnixMs => self.each(|flow| flow.last_ms),
+            FieldValue::LastUnixSecs => self.each(|flow| flow.last_ms / 1000),
+            FieldValue::LastUptimeMs => self.each(|flow| teller.uptime_ms(flow.last_ms).into()),
+            FieldValue::NatDestinationIpv4 => {
+                self.each(|flow| nat(&flow.key.destination, !flow.key.outbound))
+            }
+            FieldValue::NatDestinationPort => {
+                self.each(|flow| nat_port(flow, flow.key.destination_port, !flow.key.outbound));
+            }
+            // RFC 8158 §4.1: 4 creates a session of IPv4, 5 deletes it.
+            FieldValue::NatEvent => self.each(|flow| 4 + (flow.last_ms & 1)),
+            FieldValue::NatSourceIpv4 => self.each(|flow| nat(&flow.key.source, flow.key.outbound)),
+            FieldValue::NatSourcePort => {
+                self.each(|flow| nat_port(flow, flow.key.source_port, flow.key.outbound));
+            }
+            FieldValue::NextHopIpv4 => {
+                self.each(|flow| teller.place.next_hop_ipv4(flow.output).into())
+            }
+            FieldValue::ObservationDomain => self.each(|_| teller.observation_domain.into()),
+            FieldValue::Output => self.each(|flow| flow.output.into()),
+            FieldValue::Packets => self.each(|flow| flow.packets),
+            FieldValue::Protocol => self.each(|flow| flow.key.protocol.into()),
+            FieldValue::ReverseBytes => self.each(|flow| flow.reverse_bytes()),
+            FieldValue::ReversePackets => self.each(|flow| flow.reverse_packets()),
+            FieldValue::SourceAs => self.each(|flow| as_number(&flow.key.source, length)),
+            FieldValue::SourceIpv4 => self.each(|flow| flow.key.source.ipv4.into()),
+            FieldValue::SourceMac => self.each(|flow| mac(&flow.key.source, flow.key.outbound)),
+            FieldValue::SourceMaskIpv4 => self.each(|flow| flow.key.source.mask_ipv4.into()),
+            FieldValue::SourceMaskIpv6 => self.each(|flow| flow.key.source.mask_ipv6.into()),
+            FieldValue::SourcePort => self.each(|flow| flow.key.source_port.into()),
+            FieldValue::SourceVlan => self.each(|flow| vlan(&flow.key.source, flow.key.outbound)),
+            FieldValue::TcpFlags => self.each(|flow| flow.tcp_flags.into()),
+            FieldValue::Tos => self.each(|flow| flow.key.service.tos.into()),
+            FieldValue::SourceIpv6
+            | FieldValue::DestinationIpv6
+            | FieldValue::NextHopIpv6
+            | FieldValue::HttpHost => unreachable!("{value:?} is no integer"),
         }
     }
 }
 
-/// Appends the record of the exporter's options, which tells of no flow.
-pub(crate) fn write_options(out: &mut Vec<u8>, values: &[(u16, FieldValue)], teller: &Teller) {
-    for &(length, value) in values {
-        let value = match value {
-            FieldValue::Constant(value) => value,
-            FieldValue::ObservationDomain => teller.observation_domain.into(),
-            FieldValue::BootUnixMs => teller.boot_ms,
-            value => unreachable!("{value:?} is no option"),
-        };
-        put(out, length, value);
-    }
-}
-
-/// Appends the last `length` bytes of an unsigned integer.
-#[inline]
-fn put(out: &mut Vec<u8>, length: u16, value: u64) {
-    match length {
-        1 => out.push(value as u8),
-        2 => out.extend((value as u16).to_be_bytes()),
-        4 => out.extend((value as u32).to_be_bytes()),
-        8 => out.extend(value.to_be_bytes()),
-        _ => out.extend(value.to_be_bytes().iter().skip(8 - usize::from(length))),
-    }
-}
-
-#[inline]
-fn unsigned(value: FieldValue, length: u16, flow: &Flow<'_>, teller: &Teller) -> u64 {
-    let key = &flow.key;
-    match value {
-        FieldValue::Application => key.service.application.into(),
-        FieldValue::BootUnixMs => teller.boot_ms,
-        FieldValue::Bytes => flow.bytes,
-        FieldValue::Constant(value) => value,
-        FieldValue::DestinationAs => as_number(key.destination, length),
-        FieldValue::DestinationIpv4 => key.destination.ipv4.into(),
-        FieldValue::DestinationMac => mac(key.destination, !key.outbound),
-        FieldValue::DestinationMaskIpv4 => key.destination.mask_ipv4.into(),
-        FieldValue::DestinationMaskIpv6 => key.destination.mask_ipv6.into(),
-        FieldValue::DestinationPort => key.destination_port.into(),
-        FieldValue::DestinationVlan => vlan(key.destination, !key.outbound),
-        FieldValue::Direction => (!key.outbound).into(),
-        FieldValue::EndReason => flow.end_reason.into(),
-        FieldValue::FirstNtp => ntp(flow.first_ms),
-        FieldValue::FirstUnixMs => flow.first_ms,
-        FieldValue::FirstUnixSecs => flow.first_ms / 1000,
-        FieldValue::FirstUptimeMs => teller.uptime_ms(flow.first_ms).into(),
-        // 20 bits that are the flow's own (RFC 6437).
-        FieldValue::FlowLabel => key.chance >> 44,
-        FieldValue::IcmpCode => icmp(flow) & 0xff,
-        FieldValue::IcmpType => icmp(flow) >> 8,
-        FieldValue::IcmpTypeAndCode => icmp(flow),
-        FieldValue::Input => flow.input.into(),
-        FieldValue::LastNtp => ntp(flow.last_ms),
-        FieldValue::LastUnixMs => flow.last_ms,
-        FieldValue::LastUnixSecs => flow.last_ms / 1000,
-        FieldValue::LastUptimeMs => teller.uptime_ms(flow.last_ms).into(),
-        FieldValue::NatDestinationIpv4 => nat(key.destination, !key.outbound),
-        FieldValue::NatDestinationPort if key.outbound => key.destination_port.into(),
-        FieldValue::NatDestinationPort => nat_port(flow, key.destination_port),
-        // RFC 8158 §4.1: 4 creates a session of IPv4, 5 deletes it.
-        FieldValue::NatEvent => 4 + (flow.last_ms & 1),
-        FieldValue::NatSourceIpv4 => nat(key.source, key.outbound),
-        FieldValue::NatSourcePort if key.outbound => nat_port(flow, key.source_port),
-        FieldValue::NatSourcePort => key.source_port.into(),
-        FieldValue::NextHopIpv4 => teller.place.next_hop_ipv4(flow.output).into(),
-        FieldValue::ObservationDomain => teller.observation_domain.into(),
-        FieldValue::Output => flow.output.into(),
-        FieldValue::Packets => flow.packets,
-        FieldValue::Protocol => key.protocol.into(),
-        FieldValue::ReverseBytes => flow.reverse_bytes,
-        FieldValue::ReversePackets => flow.reverse_packets,
-        FieldValue::SourceAs => as_number(key.source, length),
-        FieldValue::SourceIpv4 => key.source.ipv4.into(),
-        FieldValue::SourceMac => mac(key.source, key.outbound),
-        FieldValue::SourceMaskIpv4 => key.source.mask_ipv4.into(),
-        FieldValue::SourceMaskIpv6 => key.source.mask_ipv6.into(),
-        FieldValue::SourcePort => key.source_port.into(),
-        FieldValue::SourceVlan => vlan(key.source, key.outbound),
-        FieldValue::TcpFlags => flow.tcp_flags.into(),
-        FieldValue::Tos => key.service.tos.into(),
-        // Longer than an integer: written by `write_record`.
-        FieldValue::SourceIpv6
-        | FieldValue::DestinationIpv6
-        | FieldValue::NextHopIpv6
-        | FieldValue::HttpHost => 0,
-    }
-}
-
-fn as_number(host: &Host, length: u16) -> u64 {
+fn as_number(host: &Host, length: usize) -> u64 {
     if length == 2 {
         as_number_16(host).into()
     } else {
@@ -222,7 +199,7 @@ fn vlan(host: &Host, is_client: bool) -> u64 {
     }
 }
 
-fn icmp(flow: &Flow<'_>) -> u64 {
+fn icmp(flow: &Flow) -> u64 {
     match flow.key.protocol {
         ICMP | ICMPV6 => flow.key.destination_port.into(),
         _ => 0,
@@ -246,34 +223,38 @@ fn nat(host: &Host, is_client: bool) -> u64 {
     }
 }
 
-fn nat_port(flow: &Flow<'_>, port: u16) -> u64 {
-    match port {
-        0 => 0,
+fn nat_port(flow: &Flow, port: u16, is_client: bool) -> u64 {
+    if is_client && port != 0 {
         // Of the flow's key, so that it is the same in each record.
-        _ => 1024 + flow.key.chance % 64_512,
+        1024 + flow.key.chance % 64_512
+    } else {
+        port.into()
     }
 }
 
-/// As a router of Cisco tells it: the application's number, two bytes, and the name, where a client asks for one.
-fn http_host(out: &mut Vec<u8>, flow: &Flow<'_>) {
+/// What a router of Cisco tells of a request, as a field of variable length in room for the longest: the application's
+/// number, two bytes, and the server's name. Nothing, where there is no request.
+pub(crate) fn http_host(flow: &Flow) -> [u8; VARIABLE_FIELD_BYTES] {
+    let mut field = [0; VARIABLE_FIELD_BYTES];
     if flow.key.service.shape != Shape::Download || !flow.key.outbound {
-        variable_length(out, &[]);
-        return;
+        return field;
     }
-    let (name, name_bytes) = host_name(&flow.key);
-    let mut content = [0; MAX_VARIABLE_BYTES];
+    let name = host_name(&flow.key).as_bytes();
+    let length = 6 + name.len();
+    // A short content may have the long form of length too (RFC 7011 §7), and some exporters send it.
+    let start = if mix(flow.last_ms) & 15 == 0 {
+        field[0] = 255;
+        field[2] = length as u8;
+        3
+    } else {
+        field[0] = length as u8;
+        1
+    };
+    let content = &mut field[start..][..length];
     content[..4].copy_from_slice(&flow.key.service.application.to_be_bytes());
     content[4..6].copy_from_slice(&[0x34, 0x02]);
-    content[6..][..name_bytes].copy_from_slice(&name[..name_bytes]);
-    let content = &content[..6 + name_bytes];
-    // A short content may have the long form of length too (RFC 7011 §7), and some exporters send it.
-    if mix(flow.last_ms) & 15 == 0 {
-        out.push(255);
-        out.extend((content.len() as u16).to_be_bytes());
-        out.extend(content);
-    } else {
-        variable_length(out, content);
-    }
+    content[6..].copy_from_slice(name);
+    field
 }
 
 #[cfg(test)]
@@ -291,17 +272,6 @@ mod tests {
                 time.secs * 1000 + u64::from(time.nanos) / 1_000_000,
                 unix_ms
             );
-        }
-    }
-
-    #[test]
-    fn integers_are_written_in_any_length() {
-        let mut out = Vec::new();
-        for length in 1..=8 {
-            out.clear();
-            put(&mut out, length, 0x0102_0304_0506_0708);
-            let length = usize::from(length);
-            assert_eq!(out, [1, 2, 3, 4, 5, 6, 7, 8][8 - length..]);
         }
     }
 }
