@@ -2,7 +2,7 @@
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{doctor, generate, inspect, print};
+use crate::{collect, demo, doctor, generate, inspect, print};
 
 /// NetFlow v5, v9 and IPFIX at the rate the network exports them: every datagram accounted for, every flow in a file
 /// that any analytics engine reads.
@@ -20,10 +20,12 @@ pub(crate) struct Flags {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Collect(Box<collect::Flags>),
     Print(print::Flags),
     Inspect(inspect::Flags),
     Generate(generate::Flags),
     Doctor(doctor::Flags),
+    Demo(demo::Flags),
 }
 
 /// How to get the help for what was tried: `forebay inspect --help`.

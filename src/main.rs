@@ -3,10 +3,14 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+mod collect;
+mod config_file;
+mod demo;
 mod doctor;
 mod flags;
 mod generate;
 mod inspect;
+mod logging;
 mod nearest;
 mod outcome;
 mod print;
@@ -34,9 +38,11 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<Outcome> {
     match command {
+        Command::Collect(flags) => collect::run(*flags),
         Command::Print(flags) => print::run(&flags),
         Command::Inspect(flags) => inspect::run(&flags),
         Command::Generate(flags) => generate::run(&flags),
         Command::Doctor(flags) => doctor::run(&flags),
+        Command::Demo(flags) => demo::run(&flags),
     }
 }

@@ -1,10 +1,11 @@
 //! Sizes, durations and rates as people write them: `256MiB`, `10us`, `1.5M/s`.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::de::{self, Visitor};
 
 /// A number of bytes: a number and `B`, `kB`, `MB`, `GB`, `TB`, `KiB`, `MiB`, `GiB` or `TiB`. No unit means bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,13 +167,14 @@ impl fmt::Display for Size {
     }
 }
 
-struct FromText<T>(std::marker::PhantomData<T>);
+/// Reads a value that flags write as text from a configuration file, where a plain number needs no quotes.
+pub(crate) struct FromText<T>(pub(crate) PhantomData<T>);
 
-impl<T: FromStr<Err = UnitError>> Visitor<'_> for FromText<T> {
+impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for FromText<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number with a unit, in quotes")
+        f.write_str("text in quotes, as for the flag")
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
@@ -180,21 +182,27 @@ impl<T: FromStr<Err = UnitError>> Visitor<'_> for FromText<T> {
     }
 
     fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
-        number.to_string().parse().map_err(E::custom)
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
     }
 }
 
 macro_rules! deserialize_from_text {
-    ($($type:ident)*) => {$(
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_any(FromText(std::marker::PhantomData))
+    ($($type:ident),*) => {$(
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any($crate::units::FromText(std::marker::PhantomData))
             }
         }
     )*};
 }
 
-deserialize_from_text!(Size Period);
+pub(crate) use deserialize_from_text;
+
+deserialize_from_text!(Size, Period);
 
 #[cfg(test)]
 mod tests {

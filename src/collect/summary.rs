@@ -1,0 +1,207 @@
+//! What a collector tells people: at the start, on the status line, at the end.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use forebay_collector::{Counters, Scope, Status};
+
+use super::settings::{Settings, Source};
+use crate::progress::thousands;
+use crate::units::Size;
+
+/// The time over which flows per second are told.
+const RATE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How fast flows came lately.
+pub(super) struct Rates {
+    since: Instant,
+    records: u64,
+    per_second: u64,
+}
+
+impl Rates {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            since: now,
+            records: 0,
+            per_second: 0,
+        }
+    }
+
+    fn per_second(&mut self, records: u64, now: Instant) -> u64 {
+        let passed = now.duration_since(self.since);
+        if passed >= RATE_INTERVAL {
+            let new = records.saturating_sub(self.records);
+            self.per_second = (new as f64 / passed.as_secs_f64()) as u64;
+            self.records = records;
+            self.since = now;
+        }
+        self.per_second
+    }
+}
+
+/// What is about to happen.
+pub(super) fn started(settings: &Settings) -> String {
+    let output = settings.collector.output.display();
+    match &settings.source {
+        Source::Sockets { listen, shards, .. } => {
+            let addresses: Vec<String> = listen.iter().map(SocketAddr::to_string).collect();
+            let shards = if *shards == 1 {
+                "1 shard".to_owned()
+            } else {
+                format!("{shards} shards")
+            };
+            format!(
+                "listening on {} with {shards}, writing to {output}",
+                addresses.join(" and ")
+            )
+        }
+        Source::Captures(paths) => {
+            let names: Vec<String> = paths
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect();
+            format!("reading {}, writing to {output}", names.join(", "))
+        }
+    }
+}
+
+/// Bursts that do not fit the buffer are lost, so a smaller one than asked for is worth a line.
+pub(super) fn warn_of_small_buffer(granted: usize, wanted: usize) {
+    if granted < wanted {
+        let (granted, asked) = (Size(granted as u64), Size(wanted as u64));
+        tracing::warn!(
+            "the receive buffer is {granted}, not {asked}: longer bursts are lost; \
+             sudo sysctl -w net.core.rmem_max={wanted}, or a smaller --receive-buffer"
+        );
+    }
+}
+
+/// The line at the bottom of the terminal.
+pub(super) fn status_line(status: &Status, rates: &mut Rates, now: Instant) -> String {
+    let total = status.total();
+    let mut text = format!(
+        "{} flows/s  {} flows of {} exporters  {}",
+        thousands(rates.per_second(total.records, now)),
+        thousands(total.records),
+        thousands(status.exporters() as u64),
+        losses(status, &total)
+    );
+    if status.files.paused {
+        text.push_str("  little space: settling waits");
+    }
+    text
+}
+
+/// What has happened.
+pub(super) fn ended(status: &Status) -> String {
+    let (total, files) = (status.total(), &status.files);
+    let mut text = format!(
+        "{} datagrams of {} exporters, {} flows stored; {}",
+        thousands(total.datagrams),
+        thousands(status.exporters() as u64),
+        thousands(files.stored),
+        losses(status, &total)
+    );
+    if files.recovered_flows > 0 {
+        text.push_str(&format!(
+            "; {} flows of an earlier run settled",
+            thousands(files.recovered_flows)
+        ));
+    }
+    if files.segments_waiting > 0 {
+        text.push_str(&format!(
+            "; {} segments wait for the next start",
+            files.segments_waiting
+        ));
+    }
+    if files.segments_failed > 0 {
+        text.push_str(&format!(
+            "; {} segments could not be settled",
+            files.segments_failed
+        ));
+    }
+    text
+}
+
+/// As [`ended`], in fields.
+pub(super) fn log(status: &Status) {
+    let total = status.total();
+    tracing::info!(
+        datagrams = total.datagrams,
+        records = total.records,
+        stored = status.files.stored,
+        kernel_drops = status.kernel_drops(),
+        sequence_lost = total.sequence_lost,
+        datagrams_rejected = total.reasons.total(Scope::Datagram),
+        sets_lost = total.reasons.total(Scope::Set),
+        records_lost = total.reasons.total(Scope::Record),
+        segments_waiting = status.files.segments_waiting,
+        "ended"
+    );
+}
+
+/// What was lost, where, and why; or that nothing was.
+fn losses(status: &Status, total: &Counters) -> String {
+    let mut parts = Vec::new();
+    if status.kernel_drops() > 0 {
+        parts.push(format!(
+            "{} datagrams dropped here",
+            thousands(status.kernel_drops())
+        ));
+    }
+    if total.sequence_lost > 0 {
+        parts.push(format!(
+            "{} missing by sequence numbers",
+            thousands(total.sequence_lost)
+        ));
+    }
+    for (scope, what) in [
+        (Scope::Datagram, "datagrams"),
+        (Scope::Set, "sets"),
+        (Scope::Record, "records"),
+    ] {
+        let lost = total.reasons.total(scope);
+        if lost > 0 {
+            let reasons = total
+                .reasons
+                .iter()
+                .filter(|(of, _, count)| *of == scope && *count > 0);
+            let reasons: Vec<&str> = reasons.map(|(_, reason, _)| reason).collect();
+            parts.push(format!(
+                "{} {what} not decoded or stored ({})",
+                thousands(lost),
+                reasons.join(", ")
+            ));
+        }
+    }
+    if parts.is_empty() {
+        return "nothing lost".to_owned();
+    }
+    format!("lost: {}", parts.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_told_with_their_reasons() {
+        let mut status = Status::default();
+        assert!(ended(&status).ends_with("nothing lost"));
+        status.shards.resize_with(1, Default::default);
+        let shard = status.shards.first_mut().expect("one shard");
+        shard.kernel_drops = 1_234;
+        shard
+            .unassigned
+            .reasons
+            .add(Scope::Datagram, "unknown_version", 2);
+        assert!(
+            ended(&status).ends_with(
+                "lost: 1,234 datagrams dropped here, 2 datagrams not decoded or stored (unknown_version)"
+            ),
+            "{}",
+            ended(&status)
+        );
+    }
+}

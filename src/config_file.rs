@@ -1,0 +1,187 @@
+//! The TOML configuration file: the same names as the flags, checked whole.
+
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use clap::{Args, Command};
+use serde::de::DeserializeOwned;
+use toml::de::{DeTable, DeValue};
+
+use crate::nearest::nearest;
+use crate::outcome::WrongUsage;
+
+/// A configuration file is written by hand: nobody writes as much.
+const BYTES_MAX: u64 = 16 << 20;
+
+/// A list of tables in the file, and the keys of each: what flags cannot say.
+pub(crate) struct TableKeys {
+    pub(crate) name: &'static str,
+    pub(crate) keys: &'static [&'static str],
+}
+
+/// Reads the settings in the file at `path`.
+///
+/// # Errors
+/// The file cannot be read. Or it is no TOML, has a key that is neither a flag of `T` nor one of `tables`, or a value
+/// that is none: that is wrong usage, and told with the line.
+pub(crate) fn load<T: Args + DeserializeOwned>(path: &Path, tables: &[TableKeys]) -> Result<T> {
+    let name = path.display();
+    let bytes = fs::metadata(path).map(|metadata| metadata.len());
+    let text = match bytes {
+        Ok(bytes) if bytes > BYTES_MAX => {
+            let what = format!("{name} has {bytes} bytes: that is no configuration file");
+            return Err(WrongUsage(what).into());
+        }
+        _ => {
+            fs::read_to_string(path).with_context(|| format!("cannot read configuration {name}"))?
+        }
+    };
+    let flags = T::augment_args(Command::new("forebay"));
+    let flags: Vec<&str> = flags
+        .get_arguments()
+        .filter_map(|argument| argument.get_long())
+        .filter(|flag| *flag != "config")
+        .collect();
+    let located = |span: Option<Range<usize>>, what: String| {
+        let place = span.map_or(String::new(), |span| {
+            format!(":{}", line(&text, span.start))
+        });
+        WrongUsage(format!("{name}{place}: {what}"))
+    };
+    let problem = |error: toml::de::Error| located(error.span(), error.message().to_owned());
+    let table = DeTable::parse(&text).map_err(problem)?;
+    if let Some((span, what)) = unknown_key(table.get_ref(), &flags, tables) {
+        return Err(located(Some(span), what).into());
+    }
+    Ok(toml::from_str(&text).map_err(problem)?)
+}
+
+/// The first key that means nothing.
+fn unknown_key(
+    table: &DeTable<'_>,
+    flags: &[&str],
+    tables: &[TableKeys],
+) -> Option<(Range<usize>, String)> {
+    let top: Vec<&str> = flags
+        .iter()
+        .copied()
+        .chain(tables.iter().map(|table| table.name))
+        .collect();
+    let mut unknown = Vec::new();
+    gather_unknown(table, &top, &mut unknown);
+    for TableKeys { name, keys } in tables {
+        let list = table.get(*name).map(|value| value.get_ref());
+        for entry in list
+            .and_then(DeValue::as_array)
+            .into_iter()
+            .flat_map(|list| list.iter())
+        {
+            if let DeValue::Table(entry) = entry.get_ref() {
+                gather_unknown(entry, keys, &mut unknown);
+            }
+        }
+    }
+    // Tables are kept by name; people read from the top.
+    unknown.into_iter().min_by_key(|(span, _)| span.start)
+}
+
+fn gather_unknown(table: &DeTable<'_>, known: &[&str], unknown: &mut Vec<(Range<usize>, String)>) {
+    for key in table.keys() {
+        let name = key.get_ref().as_ref();
+        if !known.contains(&name) {
+            let mut what = format!("unknown key \"{name}\"");
+            if let Some(near) = nearest(name, known.iter().copied()) {
+                what.push_str(&format!(": did you mean \"{near}\"?"));
+            }
+            unknown.push((key.span(), what));
+        }
+    }
+}
+
+fn line(text: &str, offset: usize) -> usize {
+    let before = text.bytes().take(offset);
+    before.filter(|byte| *byte == b'\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::units::Size;
+
+    #[derive(Debug, Default, Args, Deserialize)]
+    #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+    struct Raw {
+        #[arg(long)]
+        rotate_size: Option<Size>,
+        #[arg(skip)]
+        column: Vec<Column>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Column {
+        name: String,
+    }
+
+    fn load_text(text: &str) -> Result<Raw> {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("c.toml");
+        fs::write(&path, text).expect("a file");
+        let keys = TableKeys {
+            name: "column",
+            keys: &["name"],
+        };
+        load(&path, &[keys])
+    }
+
+    fn problem(text: &str) -> String {
+        let error = load_text(text).expect_err(text);
+        assert!(error.is::<WrongUsage>(), "{error}");
+        let text = error.to_string();
+        let (_folder, problem) = text.split_once("c.toml").expect("the file's name");
+        problem.to_owned()
+    }
+
+    #[test]
+    fn flags_are_keys() {
+        let raw =
+            load_text("rotate-size = '1MiB'\n[[column]]\nname = 'a'").expect("a configuration");
+        assert_eq!(raw.rotate_size, Some(Size(1 << 20)));
+        assert_eq!(raw.column[0].name, "a");
+        assert_eq!(load_text("").expect("nothing set").rotate_size, None);
+    }
+
+    #[test]
+    fn an_unknown_key_is_told_with_its_line_and_the_nearest() {
+        assert_eq!(
+            problem("# mine\n\nrotate-sise = '1MiB'\n"),
+            ":3: unknown key \"rotate-sise\": did you mean \"rotate-size\"?"
+        );
+        assert_eq!(
+            problem("[[column]]\nname = 'a'\n[[column]]\nnam = 'b'\n"),
+            ":4: unknown key \"nam\": did you mean \"name\"?"
+        );
+        assert_eq!(
+            problem("config = 'x'"),
+            ":1: unknown key \"config\": did you mean \"column\"?"
+        );
+    }
+
+    #[test]
+    fn a_bad_value_is_told_with_its_line() {
+        let text = problem("\nrotate-size = '1 parsec'");
+        assert!(text.starts_with(":2: \"1 parsec\" is no size"), "{text}");
+        assert!(problem("rotate-size = ").starts_with(":1: "));
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_no_wrong_usage() {
+        let error = load::<Raw>(Path::new("/nowhere/c.toml"), &[]).expect_err("no file");
+        assert!(!error.is::<WrongUsage>());
+        assert!(error.to_string().contains("/nowhere/c.toml"));
+    }
+}
