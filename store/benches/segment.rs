@@ -2,18 +2,15 @@
 //!
 //! `cargo bench -p forebay-store --bench segment`
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a bench reads the clock around what it measures"
-)]
-
+#[path = "support/cpu.rs"]
+mod cpu;
 mod support;
 
 use std::fs::{self, File};
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Instant;
 
+use cpu::{CpuTime, now};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use forebay_store::{Dataset, Family, FlowSchema, SegmentWriter};
 use support::{Generator, START_US};
@@ -22,7 +19,7 @@ const ROWS: usize = 8192;
 /// A file begins anew after so many batches, to stay within the page cache.
 const BATCHES: u64 = 128;
 
-fn segment(criterion: &mut Criterion) {
+fn segment(criterion: &mut Criterion<CpuTime>) {
     let dir = tempfile::tempdir().expect("temporary folder");
     let dataset = Dataset::open(dir.path()).expect("opens");
     let schema = Arc::new(FlowSchema::default());
@@ -45,9 +42,9 @@ fn segment(criterion: &mut Criterion) {
                         fs::remove_file(closed.path).expect("removes");
                     }
                     let batch = generator.batch(&schema, ROWS);
-                    let start = Instant::now();
+                    let start = now();
                     bytes = writer.append(batch).expect("appends");
-                    start.elapsed()
+                    now() - start
                 })
                 .sum()
         });
@@ -66,9 +63,9 @@ fn segment(criterion: &mut Criterion) {
                         written = 0;
                     }
                     written += 1;
-                    let start = Instant::now();
+                    let start = now();
                     file.write_all(&block).expect("writes");
-                    start.elapsed()
+                    now() - start
                 })
                 .sum()
         });
@@ -76,5 +73,9 @@ fn segment(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, segment);
+criterion_group! {
+    name = benches;
+    config = Criterion::default().with_measurement(CpuTime);
+    targets = segment
+}
 criterion_main!(benches);

@@ -2,11 +2,14 @@
 //!
 //! `cargo bench -p forebay-store --bench settle`
 
+#[path = "support/cpu.rs"]
+mod cpu;
 mod support;
 
 use std::fs;
 use std::sync::Arc;
 
+use cpu::CpuTime;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use forebay_store::{
     Compression, Dataset, Family, FlowSchema, SegmentWriter, SettleOptions, settle,
@@ -16,7 +19,7 @@ use support::{Generator, START_US};
 const ROWS: usize = 8192;
 const BATCHES: usize = 64;
 
-fn settling(criterion: &mut Criterion) {
+fn settling(criterion: &mut Criterion<CpuTime>) {
     let dir = tempfile::tempdir().expect("temporary folder");
     let dataset = Dataset::open(dir.path()).expect("opens");
     let schema = Arc::new(FlowSchema::default());
@@ -48,11 +51,7 @@ fn settling(criterion: &mut Criterion) {
         let mut bytes = 0;
         group.bench_function(name, |bencher| {
             bencher.iter_batched(
-                || {
-                    if !closed.path.exists() {
-                        fs::hard_link(&copy, &closed.path).expect("links");
-                    }
-                },
+                || fs::hard_link(&copy, &closed.path).unwrap_or_default(),
                 |()| {
                     let options = SettleOptions { compression };
                     let settled = settle(&dataset, &closed.path, &options).expect("settles");
@@ -70,5 +69,9 @@ fn settling(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, settling);
+criterion_group! {
+    name = benches;
+    config = Criterion::default().with_measurement(CpuTime);
+    targets = settling
+}
 criterion_main!(benches);

@@ -10,6 +10,7 @@ mod batch;
 mod civil;
 mod column;
 mod dataset;
+mod encode;
 mod error;
 mod files;
 mod ledger;

@@ -277,6 +277,12 @@ impl FlowSchema {
         self.fields[usize::from(column.0)].1
     }
 
+    /// The Arrow schema of all columns.
+    pub(crate) fn arrow_all(&self) -> SchemaRef {
+        let fields = self.fields.iter().map(|(field, _)| Arc::clone(field));
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+
     /// The Arrow schema of the columns in `set`, in order.
     pub fn arrow(&self, set: ColumnSet) -> SchemaRef {
         let chosen = self.columns().filter(|&column| set.contains(column));

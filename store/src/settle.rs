@@ -9,12 +9,9 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression as ParquetCompression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
 
 use crate::dataset::{Dataset, PARQUET_EXTENSION, SEGMENT_EXTENSION, SegmentName};
+use crate::encode::FlowFileWriter;
 use crate::error::StoreError;
 use crate::files;
 use crate::schema::Family;
@@ -78,10 +75,11 @@ pub fn settle(
     };
     let mut rows = 0;
     let bytes = files::replace(&target, |file| {
-        write_flow_file(file, &target, schema, first, &mut reader, options).map(|(file, count)| {
-            rows = count;
-            file
-        })
+        let (family, compression) = (name.family(), options.compression);
+        let writer = FlowFileWriter::new(file, &target, family, &schema, compression)?;
+        let (file, count) = write_flow_file(writer, first, &mut reader)?;
+        rows = count;
+        Ok(file)
     })?;
     files::remove(segment)?;
     Ok(Settled {
@@ -94,24 +92,18 @@ pub fn settle(
 }
 
 fn write_flow_file(
-    file: File,
-    path: &Path,
-    schema: SchemaRef,
+    mut writer: FlowFileWriter,
     first: RecordBatch,
     rest: &mut SegmentReader,
-    options: &SettleOptions,
 ) -> Result<(File, u64), StoreError> {
-    let mut writer = ArrowWriter::try_new(file, schema, Some(properties(options)))
-        .map_err(StoreError::parquet(path))?;
     let mut rows = 0;
     let mut next = Some(first);
     while let Some(batch) = next {
         rows += batch.num_rows() as u64;
-        writer.write(&batch).map_err(StoreError::parquet(path))?;
+        writer.write(&batch)?;
         next = rest.next_batch()?;
     }
-    let file = writer.into_inner().map_err(StoreError::parquet(path))?;
-    Ok((file, rows))
+    Ok((writer.finish()?, rows))
 }
 
 /// Moves the whole batches of the segment at `segment` to its final place.
@@ -189,17 +181,6 @@ fn drop_empty(segment: &Path, reader: &SegmentReader) -> Result<Settled, StoreEr
         torn_bytes: reader.torn_bytes(),
         was_settled: false,
     })
-}
-
-fn properties(options: &SettleOptions) -> WriterProperties {
-    let compression = match options.compression {
-        Compression::Zstd => ParquetCompression::ZSTD(ZstdLevel::default()),
-        Compression::Lz4 => ParquetCompression::LZ4_RAW,
-        Compression::None => ParquetCompression::UNCOMPRESSED,
-    };
-    WriterProperties::builder()
-        .set_compression(compression)
-        .build()
 }
 
 #[cfg(test)]

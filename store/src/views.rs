@@ -10,7 +10,7 @@ use crate::dataset::Dataset;
 use crate::error::StoreError;
 use crate::files;
 use crate::ledger;
-use crate::schema::{ColumnSet, FlowSchema};
+use crate::schema::FlowSchema;
 
 const MACROS: &str = include_str!("views.sql");
 
@@ -21,11 +21,7 @@ const MACROS: &str = include_str!("views.sql");
 /// A file cannot be written.
 pub fn write_views(dataset: &Dataset, schema: &FlowSchema) -> Result<(), StoreError> {
     let flows = dataset.staging().join("schema.parquet");
-    let all = schema.columns().fold(ColumnSet::default(), |mut set, id| {
-        set.insert(id);
-        set
-    });
-    let none = RecordBatch::new_empty(schema.arrow(all));
+    let none = RecordBatch::new_empty(schema.arrow_all());
     files::replace(&flows, |file| ledger::write_batch(file, &flows, &none))?;
     ledger::write_empty_ledger(dataset.ledger().join("schema.parquet"))?;
 

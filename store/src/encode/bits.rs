@@ -72,7 +72,11 @@ fn pack_block<const WIDTH: usize>(values: &[u64; BLOCK], out: &mut [u8; BLOCK * 
             place += 8;
             used -= 64;
             // What did not fit; nothing, and no shift by 64, where all did.
-            word = if used == 0 { 0 } else { value >> (WIDTH - used) };
+            word = if used == 0 {
+                0
+            } else {
+                value >> (WIDTH - used)
+            };
         }
     }
     if used > 0 {
@@ -110,8 +114,12 @@ mod tests {
     #[test]
     fn every_width_packs_values_of_any_count() {
         for width in 0..=64 {
-            let mask = if width == 64 { u64::MAX } else { (1 << width) - 1 };
-            for count in [0, 1, 7, 8, 9, 31, 32, 33, 64, 100] {
+            let mask = if width == 64 {
+                u64::MAX
+            } else {
+                (1 << width) - 1
+            };
+            for count in [0usize, 1, 7, 8, 9, 31, 32, 33, 64, 100] {
                 let values: Vec<u64> = (1..=count as u64)
                     .map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) & mask)
                     .collect();
@@ -132,6 +140,9 @@ mod tests {
         put_zigzag(&mut out, i64::MIN);
         assert_eq!(out[..4], [0xac, 0x02, 0x01, 0x02]);
         assert_eq!(out[4..], [[0xff; 9].as_slice(), &[1]].concat());
-        assert_eq!((width(0), width(1), width(255), width(u64::MAX)), (0, 1, 8, 64));
+        assert_eq!(
+            (width(0), width(1), width(255), width(u64::MAX)),
+            (0, 1, 8, 64)
+        );
     }
 }

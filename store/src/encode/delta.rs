@@ -13,17 +13,23 @@ const MINIBLOCK: usize = 32;
 
 /// Appends 64-bit values.
 pub(super) fn put_u64(out: &mut Vec<u8>, values: &[u64]) {
-    put(out, values, |value| value as i64, |to, from| {
-        to.wrapping_sub(from) as i64
-    });
+    put(
+        out,
+        values,
+        |value| value as i64,
+        |to, from| to.wrapping_sub(from) as i64,
+    );
 }
 
 /// Appends 32-bit values, with differences of 32 bits.
 pub(super) fn put_u32(out: &mut Vec<u8>, values: &[u32]) {
     // A difference wraps at 32 bits, and so does its distance from the least.
-    put(out, values, |value| i64::from(value as i32), |to, from| {
-        i64::from(to.wrapping_sub(from) as i32)
-    });
+    put(
+        out,
+        values,
+        |value| i64::from(value as i32),
+        |to, from| i64::from(to.wrapping_sub(from) as i32),
+    );
 }
 
 fn put<T: Copy>(

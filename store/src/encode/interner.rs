@@ -32,7 +32,7 @@ impl Key for u32 {
 
 impl Key for u64 {
     fn small(self) -> Option<usize> {
-        (self < DIRECT as u64).then_some(self as usize)
+        (self < DIRECT as Self).then_some(self as usize)
     }
 
     fn hash(self, seed: u64) -> u64 {
@@ -178,7 +178,7 @@ mod tests {
     fn values_are_numbered_in_order_of_appearance() {
         check((0..3000u32).map(|n| n % 2000 * 40_503));
         check((0..3000u64).map(|n| u64::MAX - n % 1999));
-        check((0..3000u128).map(|n| (n % 1500) << 64 | n % 3));
+        check((0..3000u128).map(|n| ((n % 1500) << 64) | (n % 3)));
         check([0u32, u32::MAX, 65_535, 65_536, 0].into_iter());
     }
 }

@@ -1,0 +1,292 @@
+//! Pages, and the column chunk that they make.
+//!
+//! ```text
+//! data page:  length of levels, levels (if the column can be null) | values
+//! chunk:      dictionary page (if any) | data page …
+//! ```
+
+use arrow_buffer::{BooleanBufferBuilder, NullBuffer};
+use parquet::basic::{Compression as ParquetCompression, Encoding};
+use parquet::column::page::{CompressedPage, Page, PageWriter};
+use parquet::column::writer::ColumnCloseResult;
+use parquet::errors::Result;
+use parquet::file::metadata::ColumnChunkMetaData;
+use parquet::file::statistics::Statistics;
+use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
+use parquet::schema::types::ColumnDescPtr;
+
+use super::bits::{put_packed, put_run, put_varint, width};
+use super::codec::Codec;
+
+/// A chunk is compressed if that takes off at least one byte in so many.
+const WORTH: usize = 10;
+/// Less is not worth a try.
+const TRY_BYTES: usize = 512;
+
+/// Which rows of the open page have a value.
+pub(super) struct Levels {
+    nullable: bool,
+    rows: usize,
+    present: usize,
+    bits: BooleanBufferBuilder,
+}
+
+impl Levels {
+    pub(super) fn new(nullable: bool) -> Self {
+        Self {
+            nullable,
+            rows: 0,
+            present: 0,
+            bits: BooleanBufferBuilder::new(0),
+        }
+    }
+
+    pub(super) fn append(&mut self, rows: usize, nulls: Option<&NullBuffer>) {
+        self.rows += rows;
+        match nulls {
+            None => {
+                self.present += rows;
+                self.bits.append_n(rows, true);
+            }
+            Some(nulls) => {
+                self.present += rows - nulls.null_count();
+                self.bits.append_buffer(nulls.inner());
+            }
+        }
+    }
+
+    pub(super) fn append_absent(&mut self, rows: usize) {
+        self.rows += rows;
+        self.bits.append_n(rows, false);
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(super) fn nulls(&self) -> usize {
+        self.rows - self.present
+    }
+
+    /// Appends the levels of the page's rows and begins a new page.
+    fn put(&mut self, out: &mut Vec<u8>) {
+        if self.nullable {
+            let start = out.len();
+            out.extend_from_slice(&[0; 4]);
+            if self.present == self.rows || self.present == 0 {
+                put_run(out, self.rows, u32::from(self.present > 0), 1);
+            } else {
+                // Arrow's bitmap is what Parquet bit-packs with a width of 1.
+                put_varint(out, (self.rows.div_ceil(8) as u64) << 1 | 1);
+                out.extend_from_slice(self.bits.as_slice());
+            }
+            let length = (out.len() - start - 4) as u32;
+            out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+        }
+        self.rows = 0;
+        self.present = 0;
+        self.bits.truncate(0);
+    }
+}
+
+/// Appends dictionary numbers: as runs where that is shorter, else bit-packed.
+pub(super) fn put_numbers(out: &mut Vec<u8>, numbers: &[u32]) {
+    let width = width(numbers.iter().copied().max().unwrap_or(0).into()).max(1);
+    out.push(width as u8);
+    let next = numbers.get(1..).unwrap_or_default();
+    let changes: usize = numbers
+        .iter()
+        .zip(next)
+        .map(|(a, b)| usize::from(a != b))
+        .sum();
+    let run_bytes = 2 + width.div_ceil(8);
+    if (1 + changes) * run_bytes < numbers.len() * width / 8 {
+        each_run(numbers, |number, count| put_run(out, count, number, width));
+    } else {
+        put_packed(out, numbers, width);
+    }
+}
+
+/// Calls `found` with each run of equal values and its length.
+pub(super) fn each_run<T: Copy + PartialEq>(values: &[T], mut found: impl FnMut(T, usize)) {
+    const STRIDE: usize = 8;
+    let mut rest = values;
+    while let Some(&value) = rest.first() {
+        let mut count = 1;
+        // Eight at a time are compared at once.
+        while let Some(stride) = rest
+            .get(count..)
+            .and_then(|rest| rest.first_chunk::<STRIDE>())
+            && *stride == [value; STRIDE]
+        {
+            count += STRIDE;
+        }
+        count += rest[count..]
+            .iter()
+            .take_while(|&&next| next == value)
+            .count();
+        found(value, count);
+        rest = &rest[count..];
+    }
+}
+
+/// A dictionary, as its page has it.
+pub(super) struct Dictionary {
+    pub(super) bytes: Vec<u8>,
+    pub(super) values: usize,
+}
+
+struct DataPage {
+    end: usize,
+    rows: usize,
+    encoding: Encoding,
+}
+
+/// The data pages of a column in the open row group.
+#[derive(Default)]
+pub(super) struct Pages {
+    bytes: Vec<u8>,
+    pages: Vec<DataPage>,
+    nulls: u64,
+}
+
+impl Pages {
+    /// Appends a page with `levels` and the values that `put` writes.
+    pub(super) fn push(&mut self, levels: &mut Levels, put: impl FnOnce(&mut Vec<u8>) -> Encoding) {
+        let rows = levels.rows();
+        if rows == 0 {
+            return;
+        }
+        self.nulls += levels.nulls() as u64;
+        levels.put(&mut self.bytes);
+        let encoding = put(&mut self.bytes);
+        self.pages.push(DataPage {
+            end: self.bytes.len(),
+            rows,
+            encoding,
+        });
+    }
+
+    /// The rows without a value.
+    pub(super) fn nulls(&self) -> u64 {
+        self.nulls
+    }
+
+    /// The rows of all pages.
+    fn rows(&self) -> usize {
+        self.pages.iter().map(|page| page.rows).sum()
+    }
+
+    /// Whether a page has that encoding.
+    pub(super) fn has(&self, encoding: Encoding) -> bool {
+        self.pages.iter().any(|page| page.encoding == encoding)
+    }
+
+    /// The chunk's bytes and metadata, with offsets from its start. The pages
+    /// are gone then.
+    pub(super) fn assemble(
+        &mut self,
+        column: &ColumnDescPtr,
+        codec: &mut Codec,
+        dictionary: Option<Dictionary>,
+        statistics: Option<Statistics>,
+    ) -> Result<Chunk> {
+        let none = &mut Codec::None;
+        let codec = match self.is_worth(codec, dictionary.as_ref())? {
+            true => codec,
+            false => none,
+        };
+        let mut sink = TrackedWrite::new(Vec::new());
+        let mut writer = SerializedPageWriter::new(&mut sink);
+        let mut uncompressed = 0;
+        let mut encodings = vec![Encoding::RLE];
+        let mut write = |bytes: &[u8], make: &dyn Fn(Vec<u8>) -> Page| -> Result<u64> {
+            let page = CompressedPage::new(make(codec.compress(bytes)?), bytes.len());
+            let spec = writer.write_page(page)?;
+            uncompressed += spec.uncompressed_size;
+            Ok(spec.offset)
+        };
+        let dictionary_offset = match dictionary {
+            None => None,
+            Some(Dictionary { bytes, values }) => {
+                encodings.push(Encoding::PLAIN);
+                Some(write(&bytes, &|bytes| Page::DictionaryPage {
+                    buf: bytes.into(),
+                    num_values: values as u32,
+                    encoding: Encoding::PLAIN,
+                    is_sorted: false,
+                })?)
+            }
+        };
+        let mut data_offset = None;
+        let mut start = 0;
+        for page in &self.pages {
+            let offset = write(&self.bytes[start..page.end], &|bytes| Page::DataPage {
+                buf: bytes.into(),
+                num_values: page.rows as u32,
+                encoding: page.encoding,
+                def_level_encoding: Encoding::RLE,
+                rep_level_encoding: Encoding::RLE,
+                statistics: None,
+            })?;
+            data_offset = data_offset.or(Some(offset));
+            encodings.push(page.encoding);
+            start = page.end;
+        }
+        let compression = codec.parquet();
+        let rows = self.rows() as u64;
+        self.bytes.clear();
+        self.pages.clear();
+        self.nulls = 0;
+
+        let bytes = sink.into_inner()?;
+        let mut metadata = ColumnChunkMetaData::builder(column.clone())
+            .set_encodings(encodings)
+            .set_compression(compression)
+            .set_num_values(rows as i64)
+            .set_total_compressed_size(bytes.len() as i64)
+            .set_total_uncompressed_size(uncompressed as i64)
+            .set_dictionary_page_offset(dictionary_offset.map(|offset| offset as i64))
+            .set_data_page_offset(data_offset.unwrap_or(0) as i64);
+        if let Some(statistics) = statistics {
+            metadata = metadata.set_statistics(statistics);
+        }
+        let close = ColumnCloseResult {
+            bytes_written: bytes.len() as u64,
+            rows_written: rows,
+            metadata: metadata.build()?,
+            bloom_filter: None,
+            column_index: None,
+            offset_index: None,
+        };
+        Ok(Chunk {
+            bytes: bytes.into(),
+            close,
+        })
+    }
+
+    /// Whether compression takes off enough, by the dictionary and the first
+    /// page: bit-packed numbers are often as small as they can be.
+    fn is_worth(&self, codec: &mut Codec, dictionary: Option<&Dictionary>) -> Result<bool> {
+        let first = self.pages.first().map_or(0, |page| page.end);
+        let samples = [
+            dictionary.map_or(&[][..], |dictionary| &dictionary.bytes),
+            &self.bytes[..first],
+        ];
+        let before: usize = samples.iter().map(|sample| sample.len()).sum();
+        if codec.parquet() == ParquetCompression::UNCOMPRESSED || before < TRY_BYTES {
+            return Ok(false);
+        }
+        let mut after = 0;
+        for sample in samples {
+            after += codec.compress(sample)?.len();
+        }
+        Ok(after + before / WORTH < before)
+    }
+}
+
+/// A column chunk, to be put into the file as it is.
+pub(super) struct Chunk {
+    pub(super) bytes: bytes::Bytes,
+    pub(super) close: ColumnCloseResult,
+}
