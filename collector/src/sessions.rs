@@ -173,7 +173,6 @@ impl Sessions {
 
     /// Puts out old sessions until one more of `address` fits.
     fn make_room(&mut self, address: IpAddr) {
-        let exporters = self.exporters.len();
         match self.exporters.get_mut(&address) {
             Some(exporter) if exporter.sessions.len() >= self.limits.domains_per_exporter => {
                 // Its own sessions make room, so that one exporter cannot push out the others. The
@@ -192,10 +191,12 @@ impl Sessions {
                 }
             }
             Some(_) => {}
-            None if exporters >= self.limits.exporters => {
-                self.put_out_oldest("exporters");
+            None => {
+                // An exporter is out with its last session.
+                while self.exporters.len() >= self.limits.exporters && !self.order.is_empty() {
+                    self.put_out_oldest("exporters");
+                }
             }
-            None => {}
         }
         if self.order.len() >= self.limits.domains {
             self.put_out_oldest("domains");
