@@ -6,14 +6,18 @@
 mod cpu;
 mod support;
 
-use std::fs;
+use std::fs::{self, File};
+use std::path::Path;
 use std::sync::Arc;
 
 use cpu::CpuTime;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use forebay_store::{
-    Compression, Dataset, Family, FlowSchema, SegmentWriter, SettleOptions, settle,
+    Compression, Dataset, Family, FlowSchema, SegmentReader, SegmentWriter, SettleOptions, settle,
 };
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression as ParquetCompression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
 use support::{Generator, START_US};
 
 const ROWS: usize = 8192;
@@ -66,7 +70,26 @@ fn settling(criterion: &mut Criterion<CpuTime>) {
             bytes as f64 / closed.rows as f64
         );
     }
+    group.bench_function("zstd, by the parquet crate's column writers", |bencher| {
+        bencher.iter(|| by_parquet(&copy, &dir.path().join("flows.parquet")));
+    });
     group.finish();
+}
+
+/// What settling would be without encoders of our own.
+fn by_parquet(segment: &Path, target: &Path) {
+    let mut reader = SegmentReader::open(segment, None).expect("opens");
+    let schema = reader.schema().expect("is whole");
+    let properties = WriterProperties::builder()
+        .set_compression(ParquetCompression::ZSTD(ZstdLevel::default()))
+        .build();
+    let file = File::create(target).expect("makes");
+    let mut writer = ArrowWriter::try_new(file, schema, Some(properties)).expect("begins");
+    while let Some(batch) = reader.next_batch().expect("reads") {
+        writer.write(&batch).expect("writes");
+    }
+    let file = writer.into_inner().expect("ends");
+    file.sync_all().expect("syncs");
 }
 
 criterion_group! {

@@ -25,25 +25,29 @@ pub(super) fn width(value: u64) -> usize {
 /// Appends the low `width` bits of each value, the first in the lowest bits,
 /// filled up with zeros to a multiple of 8 values.
 pub(super) fn pack<T: Copy + Into<u64>>(values: &[T], width: usize, out: &mut Vec<u8>) {
-    let mut packed = [0; BLOCK * 8];
-    let mut blocks = values.chunks_exact(BLOCK);
-    for block in &mut blocks {
-        let block: [u64; BLOCK] = std::array::from_fn(|i| block[i].into());
-        PACKERS[width](&block, &mut packed);
-        out.extend_from_slice(&packed[..BLOCK / 8 * width]);
+    let pack_block = PACKERS[width];
+    let start = out.len();
+    let block_bytes = BLOCK / 8 * width;
+    out.resize(start + values.len().div_ceil(BLOCK) * block_bytes, 0);
+    if width == 0 {
+        return;
     }
-    let rest = blocks.remainder();
-    if !rest.is_empty() {
+    let mut places = out[start..].chunks_exact_mut(block_bytes);
+    let mut blocks = values.chunks_exact(BLOCK);
+    for (block, place) in blocks.by_ref().zip(places.by_ref()) {
+        pack_block(&std::array::from_fn(|i| block[i].into()), place);
+    }
+    if let Some(place) = places.next() {
         let mut block = [0; BLOCK];
-        for (to, from) in block.iter_mut().zip(rest) {
+        for (to, from) in block.iter_mut().zip(blocks.remainder()) {
             *to = (*from).into();
         }
-        PACKERS[width](&block, &mut packed);
-        out.extend_from_slice(&packed[..rest.len().div_ceil(8) * width]);
+        pack_block(&block, place);
     }
+    out.truncate(start + values.len().div_ceil(8) * width);
 }
 
-type Packer = fn(&[u64; BLOCK], &mut [u8; BLOCK * 8]);
+type Packer = fn(&[u64; BLOCK], &mut [u8]);
 
 /// The packer for each width: with the width known, every shift is.
 static PACKERS: [Packer; 65] = {
@@ -57,14 +61,15 @@ static PACKERS: [Packer; 65] = {
     )
 };
 
-fn pack_block<const WIDTH: usize>(values: &[u64; BLOCK], out: &mut [u8; BLOCK * 8]) {
+/// Packs a block into `4 * WIDTH` octets.
+fn pack_block<const WIDTH: usize>(values: &[u64; BLOCK], out: &mut [u8]) {
     let mut word = 0u64;
     let mut used = 0;
     let mut place = 0;
-    if WIDTH == 0 {
-        return;
-    }
     for &value in values {
+        if WIDTH == 0 {
+            return;
+        }
         word |= value << used;
         used += WIDTH;
         if used >= 64 {
@@ -79,8 +84,9 @@ fn pack_block<const WIDTH: usize>(values: &[u64; BLOCK], out: &mut [u8; BLOCK * 
             };
         }
     }
+    // Half a word is left where the width is odd.
     if used > 0 {
-        out[place..place + 8].copy_from_slice(&word.to_le_bytes());
+        out[place..place + 4].copy_from_slice(&(word as u32).to_le_bytes());
     }
 }
 

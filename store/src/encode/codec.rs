@@ -2,6 +2,7 @@
 
 use std::io;
 
+use bytes::Bytes;
 use parquet::basic::Compression as ParquetCompression;
 use parquet::basic::ZstdLevel;
 use zstd::bulk::Compressor;
@@ -33,11 +34,11 @@ impl Codec {
         }
     }
 
-    pub(super) fn compress(&mut self, page: &[u8]) -> io::Result<Vec<u8>> {
+    pub(super) fn compress(&mut self, page: &Bytes) -> io::Result<Bytes> {
         match self {
-            Self::None => Ok(page.to_vec()),
-            Self::Lz4 => Ok(lz4_flex::block::compress(page)),
-            Self::Zstd(compressor) => compressor.compress(page),
+            Self::None => Ok(page.clone()),
+            Self::Lz4 => Ok(lz4_flex::block::compress(page).into()),
+            Self::Zstd(compressor) => compressor.compress(page).map(Bytes::from),
         }
     }
 }

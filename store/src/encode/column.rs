@@ -245,7 +245,7 @@ impl<V: Value> Typed<V> {
                 value.put_plain(self.physical, &mut bytes);
             }
             Dictionary {
-                bytes,
+                bytes: bytes.into(),
                 values: values.len(),
             }
         });

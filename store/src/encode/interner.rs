@@ -114,8 +114,8 @@ impl<K: Key> Interner<K> {
 
     #[inline]
     fn number_hashed(&mut self, value: K) -> u32 {
-        // No more than half of the slots are taken: an empty one ends the search.
-        if self.hashed * 2 >= self.slots.len() {
+        // A quarter of the slots is free: an empty one ends the search soon.
+        if self.hashed * 4 >= self.slots.len() * 3 {
             self.grow();
         }
         let mask = self.slots.len() - 1;

@@ -146,7 +146,7 @@ impl OctetsColumn {
         });
         let has_dictionary = self.pages.has(Encoding::RLE_DICTIONARY);
         let dictionary = has_dictionary.then(|| Dictionary {
-            bytes: std::mem::take(&mut self.dictionary),
+            bytes: std::mem::take(&mut self.dictionary).into(),
             values: self.numbers_by_value.len(),
         });
         let chunk = self.pages.assemble(column, codec, dictionary, statistics)?;

@@ -6,6 +6,7 @@
 //! ```
 
 use arrow_buffer::{BooleanBufferBuilder, NullBuffer};
+use bytes::Bytes;
 use parquet::basic::{Compression as ParquetCompression, Encoding};
 use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::column::writer::ColumnCloseResult;
@@ -22,6 +23,8 @@ use super::codec::Codec;
 const WORTH: usize = 10;
 /// Less is not worth a try.
 const TRY_BYTES: usize = 512;
+/// About what a page's header takes.
+const HEADER_BYTES: usize = 40;
 
 /// Which rows of the open page have a value.
 pub(super) struct Levels {
@@ -132,7 +135,7 @@ pub(super) fn each_run<T: Copy + PartialEq>(values: &[T], mut found: impl FnMut(
 
 /// A dictionary, as its page has it.
 pub(super) struct Dictionary {
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Bytes,
     pub(super) values: usize,
 }
 
@@ -191,16 +194,21 @@ impl Pages {
         dictionary: Option<Dictionary>,
         statistics: Option<Statistics>,
     ) -> Result<Chunk> {
+        let rows = self.rows() as u64;
+        let pages = Bytes::from(std::mem::take(&mut self.bytes));
         let none = &mut Codec::None;
-        let codec = match self.is_worth(codec, dictionary.as_ref())? {
+        let codec = match self.is_worth(codec, dictionary.as_ref(), &pages)? {
             true => codec,
             false => none,
         };
-        let mut sink = TrackedWrite::new(Vec::new());
+        let dictionary_bytes = dictionary.as_ref().map_or(0, |d| d.bytes.len());
+        let header_bytes = HEADER_BYTES * (1 + self.pages.len());
+        let capacity = pages.len() + dictionary_bytes + header_bytes;
+        let mut sink = TrackedWrite::new(Vec::with_capacity(capacity));
         let mut writer = SerializedPageWriter::new(&mut sink);
         let mut uncompressed = 0;
         let mut encodings = vec![Encoding::RLE];
-        let mut write = |bytes: &[u8], make: &dyn Fn(Vec<u8>) -> Page| -> Result<u64> {
+        let mut write = |bytes: &Bytes, make: &dyn Fn(Bytes) -> Page| -> Result<u64> {
             let page = CompressedPage::new(make(codec.compress(bytes)?), bytes.len());
             let spec = writer.write_page(page)?;
             uncompressed += spec.uncompressed_size;
@@ -210,8 +218,8 @@ impl Pages {
             None => None,
             Some(Dictionary { bytes, values }) => {
                 encodings.push(Encoding::PLAIN);
-                Some(write(&bytes, &|bytes| Page::DictionaryPage {
-                    buf: bytes.into(),
+                Some(write(&bytes, &|buf| Page::DictionaryPage {
+                    buf,
                     num_values: values as u32,
                     encoding: Encoding::PLAIN,
                     is_sorted: false,
@@ -221,8 +229,8 @@ impl Pages {
         let mut data_offset = None;
         let mut start = 0;
         for page in &self.pages {
-            let offset = write(&self.bytes[start..page.end], &|bytes| Page::DataPage {
-                buf: bytes.into(),
+            let offset = write(&pages.slice(start..page.end), &|buf| Page::DataPage {
+                buf,
                 num_values: page.rows as u32,
                 encoding: page.encoding,
                 def_level_encoding: Encoding::RLE,
@@ -234,8 +242,6 @@ impl Pages {
             start = page.end;
         }
         let compression = codec.parquet();
-        let rows = self.rows() as u64;
-        self.bytes.clear();
         self.pages.clear();
         self.nulls = 0;
 
@@ -267,18 +273,23 @@ impl Pages {
 
     /// Whether compression takes off enough, by the dictionary and the first
     /// page: bit-packed numbers are often as small as they can be.
-    fn is_worth(&self, codec: &mut Codec, dictionary: Option<&Dictionary>) -> Result<bool> {
+    fn is_worth(
+        &self,
+        codec: &mut Codec,
+        dictionary: Option<&Dictionary>,
+        pages: &Bytes,
+    ) -> Result<bool> {
         let first = self.pages.first().map_or(0, |page| page.end);
         let samples = [
-            dictionary.map_or(&[][..], |dictionary| &dictionary.bytes),
-            &self.bytes[..first],
+            dictionary.map_or(Bytes::new(), |dictionary| dictionary.bytes.clone()),
+            pages.slice(..first),
         ];
-        let before: usize = samples.iter().map(|sample| sample.len()).sum();
+        let before: usize = samples.iter().map(Bytes::len).sum();
         if codec.parquet() == ParquetCompression::UNCOMPRESSED || before < TRY_BYTES {
             return Ok(false);
         }
         let mut after = 0;
-        for sample in samples {
+        for sample in &samples {
             after += codec.compress(sample)?.len();
         }
         Ok(after + before / WORTH < before)
@@ -287,6 +298,6 @@ impl Pages {
 
 /// A column chunk, to be put into the file as it is.
 pub(super) struct Chunk {
-    pub(super) bytes: bytes::Bytes,
+    pub(super) bytes: Bytes,
     pub(super) close: ColumnCloseResult,
 }
