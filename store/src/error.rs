@@ -79,17 +79,22 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the file system was full (or the user's quota was).
     pub fn is_disk_full(&self) -> bool {
-        let kind = match self {
-            Self::Io { source, .. } => source.kind(),
+        let source = match self {
+            Self::Io { source, .. } => Some(source),
             Self::Arrow {
                 source: ArrowError::IoError(_, source),
                 ..
-            } => source.kind(),
-            _ => return false,
+            } => Some(source),
+            Self::Parquet {
+                source: ParquetError::External(source),
+                ..
+            } => source.downcast_ref(),
+            _ => None,
         };
+        let kind = source.map(io::Error::kind);
         matches!(
             kind,
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
         )
     }
 

@@ -389,3 +389,26 @@ fn a_column_of_another_type_is_refused() {
     let field = Field::new("odd", DataType::Boolean, true);
     assert!(encoder(&field).is_err());
 }
+
+#[test]
+fn a_full_disk_is_told_as_one() {
+    let schema = FlowSchema::default();
+    let batch = Generator::new(2).batch(&schema, 2_000);
+    let batch = batch.into_record_batch(&schema, all(&schema));
+    let batch = batch.expect("parts agree");
+    // /dev/full answers every write as a full disk does: in the middle, or at the end.
+    for group_rows in [1, usize::MAX] {
+        let path = Path::new("/dev/full");
+        let full = File::options().write(true).open(path).expect("opens");
+        let compression = Compression::None;
+        let (family, columns) = (Family::Ipv4, batch.schema());
+        let writer = FlowFileWriter::new(full, path, family, &columns, compression);
+        let mut writer = writer.expect("begins");
+        writer.limits.group_rows = group_rows;
+        // A row group that fits the buffer is not written before the end.
+        let written = (0..20).try_for_each(|_| writer.write(&batch));
+        let error = written.and_then(|()| writer.finish().map(drop));
+        let error = error.expect_err("the disk is full");
+        assert!(error.is_disk_full(), "{error}");
+    }
+}
