@@ -49,7 +49,8 @@ fn payloads(config: GenerateConfig) -> Vec<Vec<u8>> {
 fn all_layouts() -> GenerateConfig {
     GenerateConfig {
         exporters: 30,
-        flows: 200_000,
+        flows: 60_000,
+        template_refresh: 30,
         ..GenerateConfig::default()
     }
 }
@@ -80,11 +81,17 @@ fn every_layout_decodes_to_its_truth() {
     );
     for exporter in &truth.exporters {
         let counts = &exporter.counts;
-        assert!(counts.flows > 1000 && counts.sequence_lost == 0);
+        assert!(
+            counts.flows > 400 && counts.sequence_lost == 0,
+            "{exporter:?}"
+        );
         if exporter.version != 5 {
-            assert!(counts.templates >= 4, "sent again: {exporter:?}");
+            assert!(
+                counts.templates > 3 || counts.datagrams <= 30,
+                "{exporter:?}"
+            );
             let share = counts.flows_ipv6 as f64 / counts.flows as f64;
-            assert!((0.19..0.21).contains(&share), "{exporter:?}");
+            assert!((0.15..0.25).contains(&share), "{exporter:?}");
         }
     }
     assert!(truth.total.options_records > 0 && truth.total.nat_events > 0);
@@ -112,7 +119,7 @@ fn the_bytes_of_a_seed_are_the_same_on_every_system() {
     let digest = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |digest, byte| {
         (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    assert_eq!(digest, 0x4a64_d8fa_2c13_da9a, "{digest:#x}");
+    assert_eq!(digest, 0xca97_cc7c_d11b_8f0f, "{digest:#x}");
 }
 
 #[test]
@@ -140,7 +147,7 @@ fn exporters_are_divided_among_the_versions_by_their_shares() {
 fn load_by_zipf_falls_from_exporter_to_exporter() {
     let config = GenerateConfig {
         exporters: 15,
-        flows: 300_000,
+        flows: 60_000,
         load: Load::Zipf,
         ..GenerateConfig::default()
     };

@@ -166,7 +166,12 @@ fn bytes(key: &Key, family: Family, packets: u64, size: u64, from_client: bool) 
         Family::Ipv4 => 0,
         Family::Ipv6 => 20,
     };
-    let mean = header + least + u64::from(scale(key.chance, spread));
+    // A lone packet of TCP holds nothing but options.
+    let mean = if packets == 1 && key.protocol == TCP {
+        header + 40 + 4 * u64::from(scale(key.chance, 6))
+    } else {
+        header + least + u64::from(scale(key.chance, spread))
+    };
     // A lone packet of a key has the same size each time.
     let more = if packets == 1 || spread == 1 {
         0
