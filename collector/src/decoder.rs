@@ -391,17 +391,21 @@ impl Decoder {
         self.batches.ready.push_back(Output::Rotate);
     }
 
-    /// Hands over batches that are old, ends a window that is over and gives up on data sets that
-    /// have waited too long. To be called every second or so.
+    /// Hands over batches that are old and gives up on data sets that have waited too long. To be
+    /// called every second or so.
     pub fn tick(&mut self, now_us: i64) {
         self.batches.hand_over(now_us - BATCH_AGE_US);
+        let wait_us = i64::from(self.config.limits.pending_seconds) * 1_000_000;
+        self.sessions.expire(now_us - wait_us, "template_missing_too_long");
+    }
+
+    /// Ends a window that is over. To be called when no datagram waits: those that do say by their
+    /// own times when it is.
+    pub fn idle(&mut self, now_us: i64) {
         if now_us >= self.window.end && self.window.end > 0 {
             self.rotate();
             self.window = window(now_us, self.config.rotation_seconds);
         }
-        let wait_us = i64::from(self.config.limits.pending_seconds) * 1_000_000;
-        self.sessions
-            .expire(now_us - wait_us, "template_missing_too_long");
     }
 
     /// Gives up the data sets that still wait: no template will come.
@@ -506,6 +510,8 @@ impl Decoder {
                 }
             }
             self.sessions.both(index).1.counters = Counters::default();
+            // The next file holds what this shard knows, and nothing else of its exporters.
+            self.changed = true;
         }
         for saved in &saved.domains {
             let address = saved::address(saved.address);

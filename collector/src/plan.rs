@@ -12,7 +12,6 @@ use forebay_wire::{ElementId, FieldSpecifier, Template};
 use crate::config::ExtraColumn;
 use crate::mapping::{self, Convert, Mapping};
 
-
 /// Where a field lies in its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {

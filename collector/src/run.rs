@@ -177,12 +177,14 @@ impl Collector {
         for number in 0..shards {
             let mut decoder = Decoder::new(config.decoder.clone());
             decoder.restore(&saved, |address| shard_of(address, shards) == number);
+            let restored = decoder.take_changed();
             let shard = Shard {
                 decoder,
                 queue: Arc::new(Queue::new(config.queue_bytes)),
                 control: Arc::clone(&control),
                 told: Arc::default(),
-                saved: Arc::default(),
+                // So that the first file to be saved does not lack what another shard took.
+                saved: Arc::new(Mutex::new(restored)),
                 rotations: 0,
                 next_tick_us: 0,
                 next_saved_us: 0,
@@ -289,6 +291,9 @@ impl Shard {
             }
             if now_us >= self.next_tick_us {
                 self.decoder.tick(now_us);
+                if received == 0 {
+                    self.decoder.idle(now_us);
+                }
                 let (drops, truncated) = (receiver.kernel_drops(), receiver.truncated());
                 self.look_after(now_us, drops, truncated);
             }
