@@ -4,6 +4,7 @@
 //! flows take: the shards first, then the writers, then the settler.
 
 use std::net::TcpListener;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
@@ -11,8 +12,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Error, Result};
 use forebay_collector::{Collector, Config, Control, Shard, Status};
-use forebay_udp::ShardSockets;
 use forebay_udp::capture::CaptureReader;
+use forebay_udp::{ShardReceiver, ShardSockets};
 
 use crate::outcome::Outcome;
 use crate::progress::StatusLine;
@@ -34,6 +35,8 @@ use summary::Rates;
 /// How often the status line changes.
 const STATUS_INTERVAL: Duration = Duration::from_millis(500);
 
+const PANICKED: &str = "a shard ended unexpectedly: this is a bug; see the message above";
+
 /// A shard's work: it runs on a thread of its own until it ends.
 type Work = Box<dyn FnOnce(Shard) -> Result<()> + Send>;
 
@@ -47,14 +50,21 @@ pub(crate) fn run(flags: Flags) -> Result<Outcome> {
         })
     });
     let http = http.transpose()?;
-    let works = open(&settings.source)?;
+    let Opened {
+        from,
+        buffer,
+        works,
+    } = open(&settings.source)?;
     let (collector, shards) = Collector::start(&settings.collector, works.len(), clock::unix_us)?;
     let control = collector.control();
     signals::handle(&control, settings.grace)?;
     if let Some(listener) = http {
         http::serve(listener, collector.watch(), &control)?;
     }
-    tracing::info!("{}", summary::started(&settings));
+    if let Some((granted, wanted)) = buffer {
+        summary::warn_of_small_buffer(granted, wanted);
+    }
+    tracing::info!("{from}, writing to {}", settings.collector.output.display());
     let result = work(works, shards, &collector, &control);
     if !control.stopping() {
         // Captures end by themselves: what they held may take its time.
@@ -87,16 +97,31 @@ fn outcome(settings: &Settings, status: &Status) -> Outcome {
     }
 }
 
-/// Opens what datagrams come from: one piece of work per shard.
-fn open(source: &Source) -> Result<Vec<Work>> {
+/// What datagrams come from, in words and as a piece of work per shard.
+struct Opened {
+    from: String,
+    /// The receive buffer that the kernel granted, and the one asked for.
+    buffer: Option<(usize, usize)>,
+    works: Vec<Work>,
+}
+
+fn open(source: &Source) -> Result<Opened> {
     match source {
         Source::Captures(paths) => {
             let captures = paths
                 .iter()
                 .map(CaptureReader::open)
                 .collect::<Result<Vec<_>, _>>()?;
+            let names: Vec<String> = paths
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect();
             let work: Work = Box::new(|shard| Ok(shard.read(captures, |_| ())?));
-            Ok(vec![work])
+            Ok(Opened {
+                from: format!("reading {}", names.join(", ")),
+                buffer: None,
+                works: vec![work],
+            })
         }
         Source::Sockets {
             listen,
@@ -106,13 +131,19 @@ fn open(source: &Source) -> Result<Vec<Work>> {
             let receivers = ShardSockets::bind(listen, *shards, options)?;
             let granted = receivers
                 .iter()
-                .map(|receiver| receiver.granted_buffer_bytes())
+                .map(ShardReceiver::granted_buffer_bytes)
                 .min();
-            summary::warn_of_small_buffer(granted.unwrap_or(0), options.receive_buffer_bytes);
+            // Port 0 is any that is free: the sockets know.
+            let bound = receivers.iter().map(ShardReceiver::local_addresses);
+            let bound: Vec<String> = bound.take(1).flatten().map(ToString::to_string).collect();
             let works = receivers.into_iter().map(|receiver| -> Work {
                 Box::new(|shard| shard.run(receiver).context("cannot receive datagrams"))
             });
-            Ok(works.collect())
+            Ok(Opened {
+                from: format!("listening on {}, shards: {shards}", bound.join(", ")),
+                buffer: granted.map(|granted| (granted, options.receive_buffer_bytes)),
+                works: works.collect(),
+            })
         }
     }
 }
@@ -125,17 +156,19 @@ fn work(
     control: &Control,
 ) -> Result<()> {
     let (ended, results) = mpsc::channel();
-    let mut threads = Vec::new();
     for (number, (work, shard)) in works.into_iter().zip(shards).enumerate() {
         let ended = ended.clone();
         let run = move || {
+            // Without one shard the others must not go on as if nothing were.
+            let result = panic::catch_unwind(AssertUnwindSafe(|| work(shard)));
+            let result = result.unwrap_or_else(|_| Err(Error::msg(PANICKED)));
             // Nobody to hear it has gone: the receiver outlives the threads.
-            let _heard = ended.send(work(shard));
+            let _heard = ended.send(result);
         };
         let spawned = thread::Builder::new()
             .name(format!("shard-{number}"))
             .spawn(run);
-        threads.push(spawned.context("cannot start a thread")?);
+        spawned.context("cannot start a thread")?;
     }
     drop(ended);
     let mut first_error: Option<Error> = None;
@@ -152,14 +185,6 @@ fn work(
                 line.show(|| summary::status_line(&collector.status(), &mut rates, clock::now()));
             }
             Err(mpsc::RecvTimeoutError::Disconnected) => break,
-        }
-    }
-    drop(line);
-    for thread in threads {
-        if thread.join().is_err() {
-            first_error.get_or_insert(Error::msg(
-                "a shard ended unexpectedly: this is a bug; see the message above",
-            ));
         }
     }
     first_error.map_or(Ok(()), Err)

@@ -10,6 +10,7 @@ use forebay_udp::Datagram;
 use forebay_udp::capture::{CaptureCounts, CaptureReader};
 
 use crate::outcome::Outcome;
+use crate::progress::counted;
 use crate::time::Rfc3339;
 
 mod json;
@@ -132,8 +133,9 @@ fn show(
 /// What the capture held besides the messages shown, so that nothing is left out silently.
 fn summary(name: &str, counts: &CaptureCounts) -> String {
     let mut text = format!(
-        "{name}: {} packets read, {} UDP datagrams",
-        counts.packets, counts.datagrams
+        "{name}: {} read, {}",
+        counted(counts.packets, "packet"),
+        counted(counts.datagrams, "UDP datagram")
     );
     for (count, what) in [
         (counts.not_ip, "packets without IP"),

@@ -5,6 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use anyhow::Error;
+use clap::error::ErrorKind;
 
 /// How a command ended that did not fail on the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +61,10 @@ pub(crate) fn report_flags(error: &clap::Error, help: &str) -> ExitCode {
         // A reader that is gone has seen enough of the help.
         let _gone = error.print();
         return ExitCode::SUCCESS;
+    }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _gone = error.print();
+        return ExitCode::from(2);
     }
     let line = flags_line(&error.render().to_string());
     eprintln!("forebay: {line}: see `{help}`");

@@ -66,6 +66,12 @@ pub(crate) fn thousands(number: u64) -> String {
     text
 }
 
+/// A number of things: `1 flow`, `2,000 flows`.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", thousands(number))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,5 +87,7 @@ mod tests {
         ] {
             assert_eq!(thousands(number), text);
         }
+        assert_eq!(counted(1, "flow"), "1 flow");
+        assert_eq!(counted(2_000, "flow"), "2,000 flows");
     }
 }

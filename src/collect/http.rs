@@ -26,6 +26,10 @@ pub(super) fn serve(
     listener
         .set_nonblocking(true)
         .context("cannot start the status endpoint")?;
+    let address = listener
+        .local_addr()
+        .context("cannot start the status endpoint")?;
+    tracing::info!("status on http://{address}");
     let run = move || {
         let served = runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener)?;

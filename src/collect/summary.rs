@@ -1,12 +1,10 @@
-//! What a collector tells people: at the start, on the status line, at the end.
+//! What a collector tells people: of its buffers, on the status line, at the end.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use forebay_collector::{Counters, Scope, Status};
 
-use super::settings::{Settings, Source};
-use crate::progress::thousands;
+use crate::progress::{counted, thousands};
 use crate::units::Size;
 
 /// The time over which flows per second are told.
@@ -40,32 +38,6 @@ impl Rates {
     }
 }
 
-/// What is about to happen.
-pub(super) fn started(settings: &Settings) -> String {
-    let output = settings.collector.output.display();
-    match &settings.source {
-        Source::Sockets { listen, shards, .. } => {
-            let addresses: Vec<String> = listen.iter().map(SocketAddr::to_string).collect();
-            let shards = if *shards == 1 {
-                "1 shard".to_owned()
-            } else {
-                format!("{shards} shards")
-            };
-            format!(
-                "listening on {} with {shards}, writing to {output}",
-                addresses.join(" and ")
-            )
-        }
-        Source::Captures(paths) => {
-            let names: Vec<String> = paths
-                .iter()
-                .map(|path| path.display().to_string())
-                .collect();
-            format!("reading {}, writing to {output}", names.join(", "))
-        }
-    }
-}
-
 /// Bursts that do not fit the buffer are lost, so a smaller one than asked for is worth a line.
 pub(super) fn warn_of_small_buffer(granted: usize, wanted: usize) {
     if granted < wanted {
@@ -81,10 +53,10 @@ pub(super) fn warn_of_small_buffer(granted: usize, wanted: usize) {
 pub(super) fn status_line(status: &Status, rates: &mut Rates, now: Instant) -> String {
     let total = status.total();
     let mut text = format!(
-        "{} flows/s  {} flows of {} exporters  {}",
+        "{} flows/s  {} of {}  {}",
         thousands(rates.per_second(total.records, now)),
-        thousands(total.records),
-        thousands(status.exporters() as u64),
+        counted(total.records, "flow"),
+        counted(status.exporters() as u64, "exporter"),
         losses(status, &total)
     );
     if status.files.paused {
@@ -97,10 +69,10 @@ pub(super) fn status_line(status: &Status, rates: &mut Rates, now: Instant) -> S
 pub(super) fn ended(status: &Status) -> String {
     let (total, files) = (status.total(), &status.files);
     let mut text = format!(
-        "{} datagrams of {} exporters, {} flows stored; {}",
-        thousands(total.datagrams),
-        thousands(status.exporters() as u64),
-        thousands(files.stored),
+        "{} of {}, {} stored; {}",
+        counted(total.datagrams, "datagram"),
+        counted(status.exporters() as u64, "exporter"),
+        counted(files.stored, "flow"),
         losses(status, &total)
     );
     if files.recovered_flows > 0 {

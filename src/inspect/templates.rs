@@ -1,7 +1,7 @@
 //! Templates remembered from message to message.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use forebay_wire::Template;
@@ -18,6 +18,9 @@ pub(super) struct Session {
     pub(super) domain: u32,
 }
 
+/// Exporter address, version, observation domain and template id. The ports of the address stand beside the templates.
+type Key = (IpAddr, Version, u32, u16);
+
 /// The templates of all exporters.
 ///
 /// A template belongs to the exporter's address, port, and observation domain. Some exporters send templates from
@@ -25,7 +28,7 @@ pub(super) struct Session {
 /// agree on its layout, that is used. Layouts that differ are never guessed between.
 #[derive(Debug, Default)]
 pub(super) struct Templates {
-    by_address: HashMap<(std::net::IpAddr, Version, u32, u16), Vec<(u16, Arc<Template>)>>,
+    by_address: HashMap<Key, Vec<(u16, Arc<Template>)>>,
     count: usize,
 }
 
@@ -74,7 +77,7 @@ impl Templates {
     }
 }
 
-fn key(session: Session, id: u16) -> (std::net::IpAddr, Version, u32, u16) {
+fn key(session: Session, id: u16) -> Key {
     (session.exporter.ip(), session.version, session.domain, id)
 }
 

@@ -100,7 +100,7 @@ mod tests {
             ),
             (
                 DataType::DateTimeSeconds,
-                &[0x6b, 0x01, 0xc7, 0x20],
+                &[0x6b, 0x01, 0xc9, 0x60],
                 "2026-11-21T16:40:00Z",
                 "\"2026-11-21T16:40:00Z\"",
             ),

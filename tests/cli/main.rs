@@ -1,0 +1,10 @@
+//! The program as its users meet it: started with arguments, judged by output and exit code.
+
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+mod collect;
+mod demo;
+mod errors;
+mod inspect;
+mod print;
+mod support;
