@@ -4,9 +4,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use forebay_store::{
-    ClosedSegment, Dataset, Family, FamilyWriter, FlowSchema, Rotation, StoreError,
-};
+use forebay_store::{ClosedSegment, Dataset, Family, FamilyWriter, FlowSchema, StoreError};
 
 use crate::queue::Queue;
 use crate::rows::Output;
@@ -31,12 +29,8 @@ pub(crate) fn run(
     closed: &mpsc::Sender<ClosedSegment>,
     files: &SharedFiles,
 ) {
-    let rotation = Rotation {
-        interval_us: i64::MAX,
-        bytes: segment_bytes,
-    };
     let mut writers =
-        Family::ALL.map(|family| FamilyWriter::new(dataset, schema, shard, family, rotation));
+        Family::ALL.map(|family| FamilyWriter::new(dataset, schema, shard, family, segment_bytes));
     let settle = |segment: Option<ClosedSegment>| {
         // The settler outlives the writers; where it did not, the next start settles the segment.
         if let Some(segment) = segment {

@@ -35,7 +35,7 @@ pub use retention::{Removed, Retention, retain};
 pub use schema::{
     COLUMNS_MAX, ColumnError, ColumnId, ColumnSet, ColumnType, Family, FlowSchema, columns,
 };
-pub use segment::{ClosedSegment, FamilyWriter, Rotation, SegmentWriter, Written};
+pub use segment::{ClosedSegment, FamilyWriter, SegmentWriter, Written};
 pub use segment_reader::SegmentReader;
 pub use settle::{Compression, Kept, SettleOptions, Settled, keep, recover, settle};
 pub use space::free_bytes;

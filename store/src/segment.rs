@@ -192,22 +192,6 @@ fn write_all(mut file: &File, buffers: &[Buffer]) -> io::Result<u64> {
     Ok(written)
 }
 
-/// The bounds of a segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rotation {
-    /// Segments end at multiples of this time, in microseconds.
-    pub interval_us: i64,
-    /// A segment that has reached this length ends.
-    pub bytes: u64,
-}
-
-impl Rotation {
-    /// The number of the window that a time of receipt falls in.
-    pub fn window(self, received_us: i64) -> i64 {
-        received_us.div_euclid(self.interval_us.max(1))
-    }
-}
-
 /// What became of a batch.
 #[derive(Debug)]
 #[must_use]
@@ -221,43 +205,44 @@ pub struct Written {
 
 /// Writes one shard's batches of one family, segment after segment.
 ///
-/// A segment ends when a batch belongs to another rotation window, has a column
-/// that the segment has not, or finds the segment full; or when a write fails,
-/// so that the next batch begins afresh.
+/// A segment ends when a batch has a column that the segment has not, or finds
+/// the segment full; when a write fails, so that the next batch begins afresh;
+/// or when its owner closes it, as at the end of a rotation interval.
 pub struct FamilyWriter {
     dataset: Arc<Dataset>,
     schema: Arc<FlowSchema>,
     shard: u16,
     family: Family,
-    rotation: Rotation,
-    open: Option<(i64, SegmentWriter)>,
+    /// A segment that has reached this length ends.
+    segment_bytes: u64,
+    open: Option<SegmentWriter>,
     /// The columns that the batches of the open segment, or of the last, had:
     /// what the next segment begins with.
     seen: ColumnSet,
 }
 
 impl FamilyWriter {
-    /// A writer with no segment open.
+    /// A writer with no segment open, of segments of about `segment_bytes`.
     pub fn new(
         dataset: &Arc<Dataset>,
         schema: &Arc<FlowSchema>,
         shard: u16,
         family: Family,
-        rotation: Rotation,
+        segment_bytes: u64,
     ) -> Self {
         Self {
             dataset: Arc::clone(dataset),
             schema: Arc::clone(schema),
             shard,
             family,
-            rotation,
+            segment_bytes,
             open: None,
             seen: ColumnSet::default(),
         }
     }
 
-    /// Writes a batch whose first row was received at `received_us`. Batches
-    /// are cut where the rotation window changes, so this stands for all rows.
+    /// Writes a batch whose first row was received at `received_us`, which
+    /// names the segment that begins with it.
     pub fn write(&mut self, batch: FlowBatch, received_us: i64) -> Written {
         let mut closed = None;
         let appended = self.append(batch, received_us, &mut closed);
@@ -277,19 +262,16 @@ impl FamilyWriter {
         if batch.rows() == 0 {
             return Ok(0);
         }
-        let window = self.rotation.window(received_us);
         let present = batch.present();
-        let goes_on = self.open.as_ref().is_some_and(|(open, segment)| {
-            *open == window
-                && segment.bytes() < self.rotation.bytes
-                && present.is_subset_of(segment.columns())
+        let goes_on = self.open.as_ref().is_some_and(|segment| {
+            segment.bytes() < self.segment_bytes && present.is_subset_of(segment.columns())
         });
         if !goes_on {
             // A segment that cannot be closed is empty: nothing is lost with it.
             *closed = self.close().unwrap_or_default();
         }
         let segment = match &mut self.open {
-            Some((_, segment)) => segment,
+            Some(segment) => segment,
             None => {
                 let set = self.seen.union(present);
                 self.seen = ColumnSet::default();
@@ -302,7 +284,7 @@ impl FamilyWriter {
                     &self.schema,
                 );
                 match created {
-                    Ok(segment) => &mut self.open.insert((window, segment)).1,
+                    Ok(segment) => self.open.insert(segment),
                     Err(error) => {
                         return Err(match batch.into_record_batch(&self.schema, set) {
                             Ok(batch) => NotWritten::of(&batch, error),
@@ -316,24 +298,13 @@ impl FamilyWriter {
         segment.append(batch)
     }
 
-    /// Ends the open segment if its rotation window is over at `now_us`.
-    ///
-    /// # Errors
-    /// An empty segment cannot be removed.
-    pub fn close_if_due(&mut self, now_us: i64) -> Result<Option<ClosedSegment>, StoreError> {
-        match &self.open {
-            Some((window, _)) if *window < self.rotation.window(now_us) => self.close(),
-            _ => Ok(None),
-        }
-    }
-
     /// Ends the open segment, if there is one with flows.
     ///
     /// # Errors
     /// An empty segment cannot be removed.
     pub fn close(&mut self) -> Result<Option<ClosedSegment>, StoreError> {
         match self.open.take() {
-            Some((_, segment)) => segment.close(),
+            Some(segment) => segment.close(),
             None => Ok(None),
         }
     }

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use forebay_store::{
-    ClosedSegment, Compression, Dataset, Family, FamilyWriter, FlowFile, FlowSchema, Rotation,
-    SegmentReader, SettleOptions, find_inputs, free_bytes, settle,
+    ClosedSegment, Compression, Dataset, Family, FamilyWriter, FlowFile, FlowSchema, SegmentReader,
+    SettleOptions, find_inputs, free_bytes, settle,
 };
 use support::{Generator, START_US};
 
@@ -56,11 +56,7 @@ fn a_full_disk_costs_the_batches_that_do_not_fit_and_no_more() {
     let dir = small.join("dataset");
     let dataset = Arc::new(Dataset::open(&dir).expect("opens"));
     let schema = Arc::new(FlowSchema::default());
-    let rotation = Rotation {
-        interval_us: 60_000_000,
-        bytes: u64::MAX,
-    };
-    let mut writer = FamilyWriter::new(&dataset, &schema, 0, Family::Ipv4, rotation);
+    let mut writer = FamilyWriter::new(&dataset, &schema, 0, Family::Ipv4, u64::MAX);
     let mut generator = Generator::new(1);
     let mut closed: Vec<ClosedSegment> = Vec::new();
     let mut stored = 0;
@@ -102,7 +98,10 @@ fn a_full_disk_costs_the_batches_that_do_not_fit_and_no_more() {
     let error = settle(&dataset, &first.path, &options).expect_err("the disk is full");
     assert!(error.is_disk_full(), "{error}");
     let root = [dataset.root().to_string_lossy().into_owned()];
-    assert_eq!(find_inputs(&root).expect("finds"), std::slice::from_ref(&first.path));
+    assert_eq!(
+        find_inputs(&root).expect("finds"),
+        std::slice::from_ref(&first.path)
+    );
 
     // Space returns, and both go on.
     make_space(&small);

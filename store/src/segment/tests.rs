@@ -34,11 +34,7 @@ fn rows_of(path: &std::path::Path) -> u64 {
 }
 
 fn writer(place: &Place, bytes: u64) -> FamilyWriter {
-    let rotation = Rotation {
-        interval_us: 60_000_000,
-        bytes,
-    };
-    FamilyWriter::new(&place.dataset, &place.schema, 2, Family::Ipv4, rotation)
+    FamilyWriter::new(&place.dataset, &place.schema, 2, Family::Ipv4, bytes)
 }
 
 #[test]
@@ -103,20 +99,6 @@ fn write(p: &mut Place, writer: &mut FamilyWriter, rows: usize, received_us: i64
 }
 
 #[test]
-fn a_segment_ends_with_its_window() {
-    let mut p = place();
-    let mut writer = writer(&p, u64::MAX);
-    for (received, closes) in [(0, None), (59_999_999, None), (60_000_000, Some(20))] {
-        let closed = write(&mut p, &mut writer, 10, START_US + received);
-        assert_eq!(closed, closes);
-    }
-    let idle = writer.close_if_due(START_US + 119_999_999);
-    assert_eq!(idle.expect("closes"), None);
-    let due = writer.close_if_due(START_US + 120_000_000).expect("closes");
-    assert_eq!(due.map(|c| c.rows), Some(10));
-}
-
-#[test]
 fn a_full_segment_ends() {
     let mut p = place();
     let mut writer = writer(&p, 1);
@@ -130,7 +112,7 @@ fn a_new_column_ends_the_segment_and_an_unused_one_is_left_out_of_the_next() {
     let mut p = place();
     let mut writer = writer(&p, u64::MAX);
     let has_event = |writer: &FamilyWriter| {
-        let (_, segment) = writer.open.as_ref().expect("is open");
+        let segment = writer.open.as_ref().expect("is open");
         segment.columns().contains(columns::NAT_EVENT)
     };
     write(&mut p, &mut writer, 1000, START_US);
@@ -160,7 +142,7 @@ fn a_failed_write_loses_its_batch_alone() {
     let mut p = place();
     let mut writer = writer(&p, u64::MAX);
     write(&mut p, &mut writer, 1000, START_US);
-    let (_, segment) = writer.open.as_mut().expect("is open");
+    let segment = writer.open.as_mut().expect("is open");
     // /dev/full answers every write as a full disk does.
     segment.file = File::options()
         .write(true)
