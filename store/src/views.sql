@@ -44,7 +44,8 @@ CREATE OR REPLACE MACRO forebay_pattern(dir) AS
 
 -- All flows of a dataset, with readable addresses. A condition on "date" or "hour" leaves out the
 -- files of other partitions; one on "received", a port or a numeric address leaves out row groups.
--- (staging/schema.parquet holds no flow, only the columns: so that this works from the first moment.)
+-- (The pattern is family=* and staging, where schema.parquet holds no flow, only the columns: so that
+-- this works from the first moment.)
 CREATE OR REPLACE MACRO flows_in(dir) AS TABLE
   SELECT
     family, received, exporter, first, last,
@@ -61,7 +62,7 @@ CREATE OR REPLACE MACRO flows_in(dir) AS TABLE
       try_cast(regexp_extract(filename, '/date=([0-9-]+)/[^/]+/[^/]+$', 1) AS DATE) AS date,
       try_cast(regexp_extract(filename, '/hour=([0-9]+)/[^/]+$', 1) AS UTINYINT) AS hour,
       * EXCLUDE (filename)
-    FROM read_parquet(forebay_pattern(dir) || '/[fs]*/**/*.parquet',
+    FROM read_parquet(forebay_pattern(dir) || '/[fs][at][ma][ig][li][yn][=g]*/**/*.parquet',
       union_by_name = true, hive_partitioning = false, filename = true));
 
 -- What arrived, what was lost, per exporter and interval.
