@@ -14,10 +14,7 @@ pub(crate) fn start(json: bool) {
     let _already = if json {
         log.json().flatten_event(true).with_target(false).try_init()
     } else {
-        log.compact()
-            .with_target(false)
-            .with_ansi(clears_line)
-            .try_init()
+        log.compact().with_target(false).with_ansi(false).try_init()
     };
 }
 

@@ -12,6 +12,9 @@ use signal_hook::iterator::Signals;
 
 use crate::clock;
 
+/// What the threads get beyond the grace period to see that it is over.
+const MARGIN: Duration = Duration::from_secs(2);
+
 /// Handles signals from now on, on a thread of its own. The second that ends, ends at once.
 pub(super) fn handle(control: &Arc<Control>, grace: Duration) -> Result<()> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).context("cannot handle signals")?;
@@ -23,16 +26,12 @@ pub(super) fn handle(control: &Arc<Control>, grace: Duration) -> Result<()> {
                     tracing::info!("rotating");
                     control.rotate();
                 }
-                _ if control.stopping() => {
-                    eprintln!(
-                        "forebay: ended at once: what was not settled will be at the next start"
-                    );
-                    process::exit(1);
-                }
+                _ if control.stopping() => end_at_once("ended at once"),
                 _ => {
                     tracing::info!("ending: what has come is written out");
-                    let grace = i64::try_from(grace.as_micros()).unwrap_or(i64::MAX);
-                    control.stop(clock::unix_us().saturating_add(grace));
+                    let grace_us = i64::try_from(grace.as_micros()).unwrap_or(i64::MAX);
+                    control.stop(clock::unix_us().saturating_add(grace_us));
+                    end_after(grace.saturating_add(MARGIN));
                 }
             }
         }
@@ -40,4 +39,21 @@ pub(super) fn handle(control: &Arc<Control>, grace: Duration) -> Result<()> {
     let spawned = thread::Builder::new().name("signals".to_owned()).spawn(run);
     spawned.context("cannot start a thread")?;
     Ok(())
+}
+
+/// Whatever a thread is stuck in, such as reading a pipe that nobody writes to, the process ends.
+fn end_after(period: Duration) {
+    let run = move || {
+        thread::sleep(period);
+        end_at_once("not ended in time");
+    };
+    if thread::Builder::new().spawn(run).is_err() {
+        tracing::warn!("nothing watches over the grace period: the system has no thread for it");
+    }
+}
+
+/// Segments survive that, as they survive a crash.
+fn end_at_once(why: &str) -> ! {
+    eprintln!("forebay: {why}: what was not settled will be at the next start");
+    process::exit(1)
 }

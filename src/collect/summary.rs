@@ -8,7 +8,7 @@ use crate::progress::{counted, thousands};
 use crate::units::Size;
 
 /// The time over which flows per second are told.
-const RATE_INTERVAL: Duration = Duration::from_secs(2);
+const RATE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How fast flows came lately.
 pub(super) struct Rates {
@@ -28,7 +28,8 @@ impl Rates {
 
     fn per_second(&mut self, records: u64, now: Instant) -> u64 {
         let passed = now.duration_since(self.since);
-        if passed >= RATE_INTERVAL {
+        // The first is told early.
+        if passed >= RATE_INTERVAL || self.records == 0 && !passed.is_zero() {
             let new = records.saturating_sub(self.records);
             self.per_second = (new as f64 / passed.as_secs_f64()) as u64;
             self.records = records;

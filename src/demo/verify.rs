@@ -111,3 +111,6 @@ fn counts(
         ("reverse bytes", sums.reverse_bytes, must.reverse_bytes),
     ]
 }
+
+#[cfg(test)]
+mod tests;

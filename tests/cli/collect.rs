@@ -335,3 +335,48 @@ fn generated_traffic_arrives_as_its_truth_says() {
         (20_000, truth["total"]["bytes"].as_u64().unwrap())
     );
 }
+
+#[test]
+fn a_capture_that_never_ends_is_ended_by_the_grace_period_or_a_second_signal() {
+    for (grace, signals, words) in [
+        ("100ms", 1, "not ended in time"),
+        ("1h", 2, "ended at once"),
+    ] {
+        let folder = Folder::new();
+        let mut child = command(&[
+            "collect",
+            "--read",
+            "-",
+            "--grace",
+            grace,
+            "--output",
+            &folder.path("flows"),
+        ])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+        // A capture's beginning, and then nothing.
+        let capture = std::fs::read(folder.capture("a.pcap", &[v5()])).unwrap();
+        child.stdin.as_mut().unwrap().write_all(&capture).unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut text = String::new();
+        log.read_line(&mut text).unwrap();
+        assert!(text.contains("reading -"), "{text}");
+        for _ in 0..signals {
+            let id = child.id().to_string();
+            assert!(
+                Command::new("kill")
+                    .args(["-TERM", &id])
+                    .status()
+                    .unwrap()
+                    .success()
+            );
+            // Two at a time would be one.
+            log.read_line(&mut text).unwrap();
+        }
+        log.read_to_string(&mut text).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(1), "{text}");
+        assert!(text.contains(words), "{text}");
+    }
+}
