@@ -15,7 +15,7 @@ use forebay_collector::{Collector, Config, Control, Shard, Status};
 use forebay_udp::capture::CaptureReader;
 use forebay_udp::{ShardReceiver, ShardSockets};
 
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, tell};
 use crate::progress::StatusLine;
 use crate::{clock, logging};
 
@@ -74,7 +74,7 @@ pub(crate) fn run(flags: Flags) -> Result<Outcome> {
     if settings.log == LogName::Json {
         summary::log(&status);
     } else {
-        eprintln!("{}", summary::ended(&status));
+        tell(&summary::ended(&status));
     }
     result?;
     Ok(outcome(&settings, &status))

@@ -75,19 +75,14 @@ struct Run {
 
 pub(crate) fn run(flags: &Flags) -> Result<Outcome> {
     let begun = clock::now();
-    let temporary = match &flags.output {
-        Some(_) => None,
-        None => Some(
-            tempfile::Builder::new()
-                .prefix("forebay-demo-")
-                .tempdir()
-                .context("cannot make a temporary folder: give one with --output")?,
-        ),
-    };
-    let folder = match (&flags.output, &temporary) {
-        (Some(folder), _) => empty_folder(folder)?,
-        (None, Some(folder)) => folder.path().to_owned(),
-        (None, None) => unreachable!("one of them is there"),
+    let (folder, _removed_at_the_end) = match &flags.output {
+        Some(folder) => (empty_folder(folder)?, None),
+        None => {
+            let folder = tempfile::Builder::new().prefix("forebay-demo-").tempdir();
+            let folder =
+                folder.context("cannot make a temporary folder: give one with --output")?;
+            (folder.path().to_owned(), Some(folder))
+        }
     };
     let run = collect_generated(flags, &folder)?;
     let tally = Tally::of(&folder)?;
@@ -160,12 +155,13 @@ fn collect_generated(flags: &Flags, folder: &Path) -> Result<Run> {
     generate
         .check()
         .map_err(|error| WrongUsage(error.to_string()))?;
-    println!(
+    writeln!(
+        io::stdout(),
         "{} flows of {} exporters in NetFlow v5, v9 and IPFIX go to {target} at {} flows/s",
         thousands(generate.flows),
         generate.exporters,
         thousands(rate)
-    );
+    )?;
     let (sent, status, settling) = drive(&config, receivers, || send(generate, target, rate))?;
     Ok(Run {
         sent,

@@ -1,5 +1,6 @@
 //! `forebay generate`: export traffic whose content is known beforehand.
 
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -107,7 +108,7 @@ pub(crate) fn run(flags: &Flags) -> Result<Outcome> {
         .context("neither --output nor --to was given")?;
     let truth = to_capture(config, output, &mut progress)?;
     drop(line);
-    println!("{}: {}", output.display(), totals(&truth));
+    writeln!(io::stdout(), "{}: {}", output.display(), totals(&truth))?;
     Ok(Outcome::Done)
 }
 
@@ -181,13 +182,14 @@ fn in_flags(error: &ConfigError) -> String {
 
 fn report(sent: &Sent, target: SocketAddr) -> Result<Outcome> {
     let report = &sent.report;
-    println!(
+    writeln!(
+        io::stdout(),
         "{target}: {} flows in {} datagrams sent in {:.2} s, {} flows/s",
         thousands(report.flows),
         thousands(report.datagrams),
         report.elapsed.as_secs_f64(),
         thousands(report.flows_per_sec() as u64)
-    );
+    )?;
     if report.unsent_datagrams > 0 || report.send_errors > 0 {
         anyhow::bail!(
             "the system refused {} times to send, and {} datagrams were not sent: is something listening on {target}?",

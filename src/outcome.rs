@@ -1,7 +1,7 @@
 //! How a run ends: its exit code, and one line of error.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Error;
@@ -46,7 +46,7 @@ pub(crate) fn report(error: &Error) -> ExitCode {
         // Whoever read our output has seen enough.
         return ExitCode::SUCCESS;
     }
-    eprintln!("forebay: {}", one_line(&describe(error)));
+    complain(&one_line(&describe(error)));
     if error.chain().any(|cause| cause.is::<WrongUsage>()) {
         ExitCode::from(2)
     } else {
@@ -67,8 +67,18 @@ pub(crate) fn report_flags(error: &clap::Error, help: &str) -> ExitCode {
         return ExitCode::from(2);
     }
     let line = flags_line(&error.render().to_string());
-    eprintln!("forebay: {line}: see `{help}`");
+    complain(&format!("{line}: see `{help}`"));
     ExitCode::from(2)
+}
+
+/// Tells something on standard error. If nobody hears it, that is theirs to know.
+pub(crate) fn tell(text: &str) {
+    let _gone = writeln!(io::stderr(), "{text}");
+}
+
+/// Tells what went wrong.
+pub(crate) fn complain(what: &str) {
+    tell(&format!("forebay: {what}"));
 }
 
 /// The causes from the outermost in, without those that the ones before have said already.

@@ -11,6 +11,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::clock;
+use crate::outcome::complain;
 
 /// What the threads get beyond the grace period to see that it is over.
 const MARGIN: Duration = Duration::from_secs(2);
@@ -54,6 +55,8 @@ fn end_after(period: Duration) {
 
 /// Segments survive that, as they survive a crash.
 fn end_at_once(why: &str) -> ! {
-    eprintln!("forebay: {why}: what was not settled will be at the next start");
+    complain(&format!(
+        "{why}: what was not settled will be at the next start"
+    ));
     process::exit(1)
 }

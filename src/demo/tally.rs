@@ -6,8 +6,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Int32Type, UInt8Type, UInt32Type, UInt64Type};
-use arrow_array::{Array, RecordBatch};
+use arrow_array::types::{Int32Type, UInt8Type, UInt64Type};
+use arrow_array::{Array, FixedSizeBinaryArray, RecordBatch, StringArray, UInt32Array};
 use forebay_store::{Family, FlowFile, find_inputs};
 
 /// Who sent in which version: exporter address and 5, 9 or 10.
@@ -85,6 +85,7 @@ impl Tally {
             .as_primitive_opt::<UInt8Type>()?;
         let counts = |name| batch.column_by_name(name)?.as_primitive_opt::<UInt64Type>();
         let columns = ["packets", "bytes", "reverse_packets", "reverse_bytes"].map(counts);
+        let sources = Sources::of(batch, family)?;
         let mut run: Option<(i32, u8, Sums)> = None;
         for row in 0..batch.num_rows() {
             // What is null counts nothing.
@@ -102,7 +103,7 @@ impl Tally {
                 reverse_packets,
                 reverse_bytes,
             };
-            if let Some(source) = source(batch, family, row) {
+            if let Some(source) = sources.at(row) {
                 self.talkers.entry(source).or_default().add(&sums);
             }
             // Flows of one exporter come in runs.
@@ -122,7 +123,7 @@ impl Tally {
         Some(())
     }
 
-    fn end_run(&mut self, run: Option<(i32, u8, Sums)>, names: &arrow_array::StringArray) {
+    fn end_run(&mut self, run: Option<(i32, u8, Sums)>, names: &StringArray) {
         if let Some((exporter, version, sums)) = run {
             let name = usize::try_from(exporter)
                 .ok()
@@ -154,22 +155,37 @@ impl Tally {
     }
 }
 
-fn source(batch: &RecordBatch, family: Family, row: usize) -> Option<IpAddr> {
-    match family {
-        Family::Ipv4 => {
-            let column = batch
-                .column_by_name("src_ipv4")?
-                .as_primitive_opt::<UInt32Type>()?;
-            let valid = column.is_valid(row);
-            valid.then(|| Ipv4Addr::from_bits(column.value(row)).into())
+/// Where the flows of a batch come from.
+enum Sources<'b> {
+    Ipv4(&'b UInt32Array),
+    Ipv6(&'b FixedSizeBinaryArray),
+    None,
+}
+
+impl<'b> Sources<'b> {
+    fn of(batch: &'b RecordBatch, family: Family) -> Option<Self> {
+        Some(match family {
+            Family::Ipv4 => Self::Ipv4(batch.column_by_name("src_ipv4")?.as_primitive_opt()?),
+            Family::Ipv6 => Self::Ipv6(
+                batch
+                    .column_by_name("src_ipv6")?
+                    .as_fixed_size_binary_opt()?,
+            ),
+            Family::Other => Self::None,
+        })
+    }
+
+    fn at(&self, row: usize) -> Option<IpAddr> {
+        match self {
+            Self::Ipv4(column) => {
+                let valid = column.is_valid(row);
+                valid.then(|| Ipv4Addr::from_bits(column.value(row)).into())
+            }
+            Self::Ipv6(column) => {
+                let octets = column.is_valid(row).then(|| column.value(row))?;
+                Some(Ipv6Addr::from(<[u8; 16]>::try_from(octets).ok()?).into())
+            }
+            Self::None => None,
         }
-        Family::Ipv6 => {
-            let column = batch
-                .column_by_name("src_ipv6")?
-                .as_fixed_size_binary_opt()?;
-            let octets = column.is_valid(row).then(|| column.value(row))?;
-            Some(Ipv6Addr::from(<[u8; 16]>::try_from(octets).ok()?).into())
-        }
-        Family::Other => None,
     }
 }

@@ -8,7 +8,7 @@ use forebay_wire::Template;
 use forebay_wire::set::Version;
 
 /// How many templates are remembered: what comes beyond is told of, and its data is shown without one.
-const TEMPLATES_MAX: usize = 262_144;
+const TEMPLATES_MAX: usize = 65_536;
 
 /// Whose template: of which observation domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
