@@ -78,20 +78,20 @@ pub(super) fn ended(status: &Status) -> String {
     );
     if files.recovered_flows > 0 {
         text.push_str(&format!(
-            "; {} flows of an earlier run settled",
-            thousands(files.recovered_flows)
+            "; {} of an earlier run settled",
+            counted(files.recovered_flows, "flow")
         ));
     }
     if files.segments_waiting > 0 {
         text.push_str(&format!(
-            "; {} segments wait for the next start",
-            files.segments_waiting
+            "; {} wait for the next start",
+            counted(files.segments_waiting as u64, "segment")
         ));
     }
     if files.segments_failed > 0 {
         text.push_str(&format!(
-            "; {} segments could not be settled",
-            files.segments_failed
+            "; not settled: {}",
+            counted(files.segments_failed, "segment")
         ));
     }
     text
@@ -119,8 +119,8 @@ fn losses(status: &Status, total: &Counters) -> String {
     let mut parts = Vec::new();
     if status.kernel_drops() > 0 {
         parts.push(format!(
-            "{} datagrams dropped here",
-            thousands(status.kernel_drops())
+            "{} dropped here",
+            counted(status.kernel_drops(), "datagram")
         ));
     }
     if total.sequence_lost > 0 {
@@ -130,9 +130,9 @@ fn losses(status: &Status, total: &Counters) -> String {
         ));
     }
     for (scope, what) in [
-        (Scope::Datagram, "datagrams"),
-        (Scope::Set, "sets"),
-        (Scope::Record, "records"),
+        (Scope::Datagram, "datagram"),
+        (Scope::Set, "set"),
+        (Scope::Record, "record"),
     ] {
         let lost = total.reasons.total(scope);
         if lost > 0 {
@@ -142,8 +142,8 @@ fn losses(status: &Status, total: &Counters) -> String {
                 .filter(|(of, _, count)| *of == scope && *count > 0);
             let reasons: Vec<&str> = reasons.map(|(_, reason, _)| reason).collect();
             parts.push(format!(
-                "{} {what} not decoded or stored ({})",
-                thousands(lost),
+                "{} not decoded or stored ({})",
+                counted(lost, what),
                 reasons.join(", ")
             ));
         }

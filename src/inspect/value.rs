@@ -46,11 +46,26 @@ impl fmt::Display for FieldValue<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Plain(Value::Text(text)) => write!(f, "\"{}\"", text.escape_debug()),
+            Self::Plain(value @ Value::Octets(octets)) => {
+                write!(f, "{value}")?;
+                match readable(octets) {
+                    Some(text) => write!(f, " \"{text}\""),
+                    None => Ok(()),
+                }
+            }
             Self::Plain(value) => write!(f, "{value}"),
             Self::Time(time) => write!(f, "{time}"),
             Self::List(name, octets) => write!(f, "{name} of {} octets", octets.len()),
         }
     }
+}
+
+/// Octets that look like text, as many enterprises' elements are.
+fn readable(octets: &[u8]) -> Option<&str> {
+    const LEAST: usize = 4;
+    let text = std::str::from_utf8(octets).ok()?;
+    let is_text = |c: char| c == ' ' || c.is_ascii_graphic() && c != '"';
+    (text.len() >= LEAST && text.chars().all(is_text)).then_some(text)
 }
 
 /// Numbers as numbers, text as it is, all else as it is shown.
@@ -63,7 +78,8 @@ impl Serialize for FieldValue<'_> {
             Self::Plain(Value::Boolean(value)) => serializer.serialize_bool(*value),
             Self::Plain(Value::Text(text)) => serializer.serialize_str(text),
             Self::List(_, octets) => serializer.collect_str(&Value::Octets(octets)),
-            other => serializer.collect_str(other),
+            Self::Plain(value) => serializer.collect_str(value),
+            Self::Time(time) => serializer.collect_str(time),
         }
     }
 }
@@ -122,6 +138,18 @@ mod tests {
                 (text.to_owned(), json.to_owned())
             );
         }
+    }
+
+    #[test]
+    fn octets_that_look_like_text_are_shown_as_such_too() {
+        assert_eq!(
+            shown(DataType::OctetArray, b"domain"),
+            (
+                "0x646f6d61696e \"domain\"".to_owned(),
+                "\"0x646f6d61696e\"".to_owned()
+            )
+        );
+        assert_eq!(shown(DataType::OctetArray, b"CN\0\0").0, "0x434e0000");
     }
 
     #[test]

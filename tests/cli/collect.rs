@@ -212,7 +212,7 @@ fn losses_have_their_exit_code_where_asked_for() {
     assert!(
         ended
             .stderr
-            .contains("lost: 1 datagrams not decoded or stored (unknown_version)"),
+            .contains("lost: 1 datagram not decoded or stored (unknown_version)"),
         "{}",
         ended.stderr
     );
