@@ -51,7 +51,11 @@ impl Reasons {
     fn since(&self, earlier: &Self) -> Self {
         let mut difference = Self::default();
         for (scope, reason, count) in self.iter() {
-            difference.add(scope, reason, count - earlier.count(scope, reason));
+            difference.add(
+                scope,
+                reason,
+                count.wrapping_sub(earlier.count(scope, reason)),
+            );
         }
         difference
     }
@@ -77,10 +81,11 @@ macro_rules! counters {
                 self.reasons.add_all(&other.reasons);
             }
 
-            /// What was counted since `earlier`, which counted the same thing.
+            /// What was counted since `earlier`, which counted the same thing. Late arrivals lower
+            /// `sequence_lost`: it is below 0 then, in two's complement.
             pub fn since(&self, earlier: &Self) -> Self {
                 Self {
-                    $($name: self.$name - earlier.$name,)*
+                    $($name: self.$name.wrapping_sub(earlier.$name),)*
                     reasons: self.reasons.since(&earlier.reasons),
                 }
             }
@@ -144,5 +149,15 @@ mod tests {
         assert_eq!(later.since(&earlier), more);
         assert_eq!(later.reasons.count(Scope::Set, "set_too_long"), 5);
         assert_eq!(later.reasons.total(Scope::Datagram), 1);
+    }
+
+    #[test]
+    fn a_gap_that_closes_later_counts_down() {
+        let counters = |sequence_lost| Counters {
+            sequence_lost,
+            ..Counters::default()
+        };
+        let since = counters(2).since(&counters(5));
+        assert_eq!(since.sequence_lost.cast_signed(), -3);
     }
 }

@@ -224,8 +224,11 @@ impl Ledger {
         let interval = (self.since_us, now_us);
         for (key, domain) in status.domains() {
             let since = match self.domains.get(&key) {
-                Some(earlier) => domain.counters.since(earlier),
-                None => domain.counters,
+                // Fewer: limits put the domain out, and it has come back.
+                Some(earlier) if earlier.datagrams <= domain.counters.datagrams => {
+                    domain.counters.since(earlier)
+                }
+                _ => domain.counters,
             };
             if since != Counters::default() {
                 rows.push(row(interval, Some(&key), &since, 0));
@@ -276,7 +279,10 @@ fn row(
         octets: counters.octets,
         datagrams_decoded: counters.messages,
         records: counters.records,
-        records_stored: counters.records - counters.reasons.total(Scope::Record),
+        records_stored: counters
+            .records
+            .wrapping_sub(counters.reasons.total(Scope::Record))
+            .cast_signed(),
         options_records: counters.options_records,
         template_records: counters.templates,
         sequence_lost: counters.sequence_lost.cast_signed(),
@@ -304,4 +310,58 @@ fn row(
 /// Settles what an earlier run left, in the order of its time.
 pub(crate) fn left_behind(dataset: &Dataset) -> Result<VecDeque<PathBuf>, StoreError> {
     forebay_store::recover(dataset).map(VecDeque::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decoder::DomainStatus;
+    use crate::status::ShardStatus;
+
+    /// An exporter with a record in each datagram, of which some could not be written.
+    fn status(records: u64, not_written: u64) -> Status {
+        let mut status = Status::default();
+        let counters = Counters {
+            datagrams: records,
+            records,
+            ..Counters::default()
+        };
+        let domain = DomainStatus {
+            exporter: "192.0.2.1".into(),
+            version: 9,
+            observation_domain: 7,
+            last_us: 0,
+            sets_waiting: 0,
+            counters,
+        };
+        let key = DomainKey {
+            exporter: Arc::clone(&domain.exporter),
+            version: domain.version,
+            observation_domain: domain.observation_domain,
+        };
+        status.shards.push(ShardStatus {
+            domains: vec![domain],
+            ..ShardStatus::default()
+        });
+        let lost = (key, "disk_full");
+        status.files.not_written.insert(lost, not_written);
+        status
+    }
+
+    #[test]
+    fn what_is_not_written_later_is_taken_back() {
+        let mut ledger = Ledger::new(0);
+        ledger.commit(&status(10, 0), 1);
+        let rows = ledger.rows(&status(12, 5), 2);
+        assert_eq!((rows[0].records, rows[0].records_stored), (2, -3));
+        assert_eq!(rows[0].reasons[0].count, 5);
+    }
+
+    #[test]
+    fn a_domain_that_comes_back_begins_anew() {
+        let mut ledger = Ledger::new(0);
+        ledger.commit(&status(10, 0), 1);
+        let rows = ledger.rows(&status(4, 0), 2);
+        assert_eq!((rows[0].records, rows[0].records_stored), (4, 4));
+    }
 }

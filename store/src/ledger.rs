@@ -92,8 +92,9 @@ pub struct LedgerRow {
     pub datagrams_decoded: u64,
     /// Data records in them, without those of options templates.
     pub records: u64,
-    /// Data records that became flows.
-    pub records_stored: u64,
+    /// Data records that became flows. Negative where more could not be written
+    /// than came: those of an interval before.
+    pub records_stored: i64,
     /// Data records of options templates.
     pub options_records: u64,
     /// Templates and options templates defined.
@@ -135,7 +136,7 @@ fn ledger_schema() -> SchemaRef {
         count("octets"),
         count("datagrams_decoded"),
         count("records"),
-        count("records_stored"),
+        Field::new("records_stored", DataType::Int64, false),
         count("options_records"),
         count("template_records"),
         Field::new("sequence_lost", DataType::Int64, false),
@@ -206,11 +207,15 @@ fn record_batch(rows: &[LedgerRow]) -> Result<RecordBatch, ArrowError> {
         rows.iter().for_each(|row| builder.append_value(get(row)));
         Arc::new(builder.finish())
     };
+    let difference = |get: fn(&LedgerRow) -> i64| -> ArrayRef {
+        let mut builder = Int64Builder::new();
+        rows.iter().for_each(|row| builder.append_value(get(row)));
+        Arc::new(builder.finish())
+    };
     let mut exporters = StringBuilder::new();
     let mut ports = UInt16Builder::new();
     let mut domains = UInt32Builder::new();
     let mut versions = UInt8Builder::new();
-    let mut lost = Int64Builder::new();
     let item = Field::new_list_field(DataType::Struct(reason_fields()), false);
     let mut reasons =
         ListBuilder::new(StructBuilder::from_fields(reason_fields(), 0)).with_field(item);
@@ -219,7 +224,6 @@ fn record_batch(rows: &[LedgerRow]) -> Result<RecordBatch, ArrowError> {
         ports.append_option(row.exporter_port);
         domains.append_option(row.observation_domain);
         versions.append_option(row.export_version);
-        lost.append_value(row.sequence_lost);
         for reason in &row.reasons {
             append_reason(reasons.values(), reason);
         }
@@ -236,10 +240,10 @@ fn record_batch(rows: &[LedgerRow]) -> Result<RecordBatch, ArrowError> {
         count(|row| row.octets),
         count(|row| row.datagrams_decoded),
         count(|row| row.records),
-        count(|row| row.records_stored),
+        difference(|row| row.records_stored),
         count(|row| row.options_records),
         count(|row| row.template_records),
-        Arc::new(lost.finish()),
+        difference(|row| row.sequence_lost),
         count(|row| row.sequence_reordered),
         count(|row| row.kernel_drops),
         count(|row| row.pending_sets_lost),
