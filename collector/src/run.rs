@@ -37,7 +37,7 @@ pub type Clock = fn() -> i64;
 const WAIT: Duration = Duration::from_millis(100);
 /// How often a shard tells its status and looks after old batches, in microseconds.
 const TICK_US: i64 = 250_000;
-/// How often a shard copies its templates to be saved, where they changed, in microseconds.
+/// How often at most a shard copies its templates to be saved, in microseconds.
 const SAVED_US: i64 = 10_000_000;
 
 /// What a collector is told.
@@ -364,9 +364,8 @@ impl Shard {
             self.decoder.rotate();
         }
         self.tell(kernel_drops, truncated);
-        if now_us >= self.next_saved_us {
+        if now_us >= self.next_saved_us && self.tell_saved() {
             self.next_saved_us = now_us + SAVED_US;
-            self.tell_saved();
         }
     }
 
@@ -381,10 +380,14 @@ impl Shard {
         with(&self.told, |told| *told = status);
     }
 
-    fn tell_saved(&mut self) {
-        if let Some(saved) = self.decoder.take_changed() {
-            with(&self.saved, |told| *told = Some(saved));
+    /// Whether there was anything to be saved anew.
+    fn tell_saved(&mut self) -> bool {
+        let changed = self.decoder.take_changed();
+        let is_changed = changed.is_some();
+        if is_changed {
+            with(&self.saved, |told| *told = changed);
         }
+        is_changed
     }
 
     fn finish(mut self, kernel_drops: u64, truncated: u64) {
