@@ -79,8 +79,13 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder that has heard nothing yet.
     pub fn new(config: DecoderConfig) -> Self {
-        let plan =
-            |version: fixed::Version| Plan::of_fixed(version.fields(), version.record_length());
+        let plan = |version: fixed::Version| {
+            Plan::of_fixed(
+                version.fields(),
+                version.record_length(),
+                &config.columns.extra,
+            )
+        };
         Self {
             sessions: Sessions::new(config.limits),
             batches: Batches::new(config.columns.schema.clone(), config.batch_rows),

@@ -165,8 +165,12 @@ pub(crate) fn write(batch: &mut FlowBatch, write: &Write, fields: &Fields<'_>) -
     match (column, write.convert) {
         (ColumnData::U8(column), Convert::Unsigned) => integers!(column, u8, 1 => u8),
         (ColumnData::U16(column), Convert::Unsigned) => integers!(column, u16, 2 => u16, 1 => u8),
-        (ColumnData::U32(column), Convert::Unsigned | Convert::Ipv4) => {
+        (ColumnData::U32(column), Convert::Unsigned) => {
             integers!(column, u32, 4 => u32, 2 => u16, 1 => u8);
+        }
+        // An address has no reduced size: what is shorter is none.
+        (ColumnData::U32(column), Convert::Ipv4) if fields.length == 4 => {
+            column.extend(row, fields.count, fields.u32s());
         }
         (ColumnData::U64(column), Convert::Unsigned) => {
             integers!(column, u64, 4 => u32, 8 => u64, 2 => u16, 1 => u8);

@@ -174,7 +174,11 @@ impl Plan {
     }
 
     /// Compiles the fixed layout of v1, v5 or v7.
-    pub(crate) fn of_fixed(fields: &[FixedField], record_length: usize) -> Self {
+    pub(crate) fn of_fixed(
+        fields: &[FixedField],
+        record_length: usize,
+        extra: &[ExtraColumn],
+    ) -> Self {
         let places = fields.iter().enumerate().map(|(field, fixed)| {
             let (offset, length) = (usize::from(fixed.offset), usize::from(fixed.length));
             (
@@ -189,7 +193,7 @@ impl Plan {
         let layout = Layout {
             fields: places.collect(),
         };
-        let mut plan = layout.row_plan(Family::Ipv4, &[mapping::IPV4], &[]);
+        let mut plan = layout.row_plan(Family::Ipv4, &[mapping::IPV4], extra);
         plan.icmp_in_port = layout
             .find(ElementId::iana(4))
             .zip(layout.find(ElementId::iana(11)))
