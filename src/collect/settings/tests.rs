@@ -171,3 +171,16 @@ fn a_bad_column_is_told_by_its_name() {
     let taken = "[[column]]\nname = 'bytes'\nelement = '1'\ntype = 'u64'\n";
     assert!(problem("", taken).contains("exists already"));
 }
+
+#[test]
+fn every_setting_is_documented() {
+    let documentation = include_str!("../../../docs/configuration.md");
+    let command = Raw::augment_args(Command::new("collect"));
+    for flag in command
+        .get_arguments()
+        .filter_map(|argument| argument.get_long())
+    {
+        let row = format!("\n| `{flag}` | ");
+        assert!(flag == "config" || documentation.contains(&row), "{flag}");
+    }
+}
