@@ -1,22 +1,27 @@
 //! A disk that really is full: what is written stays whole, and goes on when there is space.
 //!
-//! `FOREBAY_SMALL_DISK` names a folder on a file system of a few MiB, such as
-//! `mount -t tmpfs -o size=4m tmpfs FOLDER` makes.
+//! The test runs itself again in a mount namespace of its own, on a small file system there.
 
+mod needs;
 #[path = "../benches/support/mod.rs"]
 mod support;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
 use forebay_store::{
     ClosedSegment, Compression, Dataset, Family, FamilyWriter, FlowFile, FlowSchema, SegmentReader,
     SettleOptions, find_inputs, free_bytes, settle,
 };
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use support::{Generator, START_US};
 
-const SMALL: u64 = 64 << 20;
+/// Where the small file system is, for the test that was run again.
+const DISK: &str = "FOREBAY_SMALL_DISK";
+const SCRIPT: &str = "mount -t tmpfs -o size=4m tmpfs \"$1\" && exec \"$2\"";
+
 const ROWS: usize = 5000;
 
 fn rows_of(path: &Path) -> u64 {
@@ -45,14 +50,37 @@ fn make_space(path: &Path) {
     }
 }
 
-#[test]
-fn a_full_disk_costs_the_batches_that_do_not_fit_and_no_more() {
-    let Some(small) = std::env::var_os("FOREBAY_SMALL_DISK").map(PathBuf::from) else {
-        println!("skipped: FOREBAY_SMALL_DISK names no folder on a small file system");
-        return;
-    };
-    let free = free_bytes(&small).expect("asks");
-    assert!(free < SMALL, "{free} bytes are free: this test fills them");
+fn main() {
+    if let Some(small) = std::env::var_os(DISK) {
+        return a_full_disk_costs_the_batches_that_do_not_fit_and_no_more(Path::new(&small));
+    }
+    let name = "a_full_disk_costs_the_batches_that_do_not_fit_and_no_more";
+    let trial = Trial::ignorable_test(name, again_on_a_small_disk);
+    libtest_mimic::run(&Arguments::from_args(), vec![trial]).exit();
+}
+
+fn again_on_a_small_disk() -> Result<Completion, Failed> {
+    let dir = tempfile::tempdir()?;
+    let output = Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-c", SCRIPT, "sh"])
+        .arg(dir.path())
+        .arg(std::env::current_exe()?)
+        .env(DISK, dir.path())
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    match output.status.code() {
+        Some(0) => Ok(Completion::Completed),
+        // What Rust ends with after a panic.
+        Some(101) => Err(said.into()),
+        _ => needs::missing(format!(
+            "no file system can be mounted here: {}",
+            said.trim()
+        )),
+    }
+}
+
+fn a_full_disk_costs_the_batches_that_do_not_fit_and_no_more(small: &Path) {
+    let free = free_bytes(small).expect("asks");
     let dir = small.join("dataset");
     let dataset = Arc::new(Dataset::open(&dir).expect("opens"));
     let schema = Arc::new(FlowSchema::default());
@@ -91,7 +119,7 @@ fn a_full_disk_costs_the_batches_that_do_not_fit_and_no_more() {
     assert_eq!(rows_of(&first.path), first.rows);
 
     // Settling needs space as well: it leaves the segment, and nothing else.
-    fill(&small);
+    fill(small);
     let options = SettleOptions {
         compression: Compression::None,
     };
@@ -104,7 +132,7 @@ fn a_full_disk_costs_the_batches_that_do_not_fit_and_no_more() {
     );
 
     // Space returns, and both go on.
-    make_space(&small);
+    make_space(small);
     let settled = settle(&dataset, &first.path, &options).expect("settles");
     assert_eq!(settled.rows, first.rows);
     assert_eq!(attempts(1, &mut closed), 0);

@@ -2,10 +2,12 @@
 //!
 //! `FOREBAY_PYTHON` names a Python with duckdb, pyarrow and polars.
 
+mod needs;
 #[path = "../benches/support/mod.rs"]
 mod support;
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -17,14 +19,37 @@ use forebay_store::{
     LedgerRow, ReasonCount, Scope, SegmentWriter, SettleOptions, columns, settle, write_ledger,
     write_views,
 };
+use libtest_mimic::{Arguments, Completion, Trial};
 use serde_json::{Value, json};
 use support::{Generator, START_US};
 
-fn read(root: &Path, segment: Option<&Path>) -> Option<Value> {
-    let Some(python) = std::env::var_os("FOREBAY_PYTHON") else {
-        println!("skipped: FOREBAY_PYTHON names no Python with duckdb, pyarrow and polars");
-        return None;
-    };
+fn main() {
+    type Test = fn(&OsStr);
+    let tests: [(&str, Test); 2] = [
+        (
+            "flow_files_segments_and_views_are_read_by_others",
+            flow_files_segments_and_views_are_read_by_others,
+        ),
+        (
+            "the_views_work_on_an_empty_dataset",
+            the_views_work_on_an_empty_dataset,
+        ),
+    ];
+    let trials = tests.map(|(name, test)| {
+        Trial::ignorable_test(name, move || match std::env::var_os("FOREBAY_PYTHON") {
+            Some(python) => {
+                test(&python);
+                Ok(Completion::Completed)
+            }
+            None => {
+                needs::missing("FOREBAY_PYTHON names no Python with duckdb, pyarrow and polars")
+            }
+        })
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.into()).exit();
+}
+
+fn read(python: &OsStr, root: &Path, segment: Option<&Path>) -> Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/readers.py");
     let output = Command::new(python)
         .arg(script)
@@ -34,7 +59,7 @@ fn read(root: &Path, segment: Option<&Path>) -> Option<Value> {
         .expect("Python starts");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
-    Some(serde_json::from_slice(&output.stdout).expect("prints JSON"))
+    serde_json::from_slice(&output.stdout).expect("prints JSON")
 }
 
 fn segment(dataset: &Dataset, family: Family, batches: Vec<FlowBatch>) -> ClosedSegment {
@@ -81,8 +106,7 @@ fn ipv6_batch() -> FlowBatch {
     batch
 }
 
-#[test]
-fn flow_files_segments_and_views_are_read_by_others() {
+fn flow_files_segments_and_views_are_read_by_others(python: &OsStr) {
     for compression in [Compression::Zstd, Compression::Lz4, Compression::None] {
         // A quote and pattern characters in the path must not matter.
         let dir = tempfile::tempdir().expect("temporary folder");
@@ -106,9 +130,7 @@ fn flow_files_segments_and_views_are_read_by_others() {
         };
         write_ledger(&dataset, START_US, &[row.clone(), row]).expect("writes");
 
-        let Some(found) = read(dataset.root(), Some(&copy)) else {
-            return;
-        };
+        let found = read(python, dataset.root(), Some(&copy));
         let (packets, bytes, first, exporters) = expected();
         let totals = json!([8020, packets, bytes]);
         let half = u64::MAX / 2;
@@ -143,14 +165,11 @@ fn flow_files_segments_and_views_are_read_by_others() {
     }
 }
 
-#[test]
-fn the_views_work_on_an_empty_dataset() {
+fn the_views_work_on_an_empty_dataset(python: &OsStr) {
     let dir = tempfile::tempdir().expect("temporary folder");
     let dataset = Dataset::open(dir.path()).expect("opens");
     write_views(&dataset, &FlowSchema::default()).expect("writes");
-    let Some(found) = read(dataset.root(), None) else {
-        return;
-    };
+    let found = read(python, dataset.root(), None);
     assert_eq!(found["duckdb"]["totals"], json!([]));
     assert_eq!(found["duckdb"]["absent"], json!([[0]]));
     assert_eq!(found["duckdb"]["ledger"], json!([[0, null, null]]));
