@@ -218,7 +218,6 @@ impl Collector {
             files,
             saved: made.iter().map(|shard| Arc::clone(&shard.saved)).collect(),
             clock,
-            recovered: waiting.len(),
             waiting,
             ledger: Ledger::new(clock()),
         };

@@ -2,14 +2,14 @@
 //! the disk's queue, so nothing waits for it.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use forebay_store::{
     ClosedSegment, Compression, Dataset, LedgerRow, ReasonCount, Retention, SettleOptions,
-    StoreError, free_bytes, keep, retain, settle, write_ledger,
+    StoreError, free_bytes, keep, keep_closed, retain, settle, write_ledger,
 };
 
 use crate::counters::{Counters, Scope};
@@ -30,6 +30,24 @@ pub enum Format {
 /// How often retention looks around, in microseconds.
 const RETENTION_US: i64 = 60_000_000;
 
+/// A segment that is to be settled.
+#[derive(Debug)]
+pub(crate) enum Waiting {
+    /// This run closed it.
+    Closed(ClosedSegment),
+    /// An earlier run left it, perhaps with a torn tail.
+    LeftBehind(PathBuf),
+}
+
+impl Waiting {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Closed(segment) => &segment.path,
+            Self::LeftBehind(path) => path,
+        }
+    }
+}
+
 /// What settles, and what it needs to know.
 pub(crate) struct Settler {
     pub(crate) dataset: Arc<Dataset>,
@@ -40,8 +58,7 @@ pub(crate) struct Settler {
     pub(crate) files: SharedFiles,
     pub(crate) saved: Vec<Arc<Mutex<Option<Saved>>>>,
     pub(crate) clock: Clock,
-    pub(crate) waiting: VecDeque<PathBuf>,
-    pub(crate) recovered: usize,
+    pub(crate) waiting: VecDeque<Waiting>,
     pub(crate) ledger: Ledger,
 }
 
@@ -65,7 +82,7 @@ impl Settler {
                 Duration::ZERO
             };
             match segments.recv_timeout(wait) {
-                Ok(segment) => self.waiting.push_back(segment.path),
+                Ok(segment) => self.waiting.push_back(Waiting::Closed(segment)),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => writers_left = false,
             }
@@ -120,13 +137,14 @@ impl Settler {
         let Some(segment) = self.waiting.front() else {
             return true;
         };
-        let result = match self.format {
-            Format::Parquet(compression) => {
-                settle(&self.dataset, segment, &SettleOptions { compression })
+        let result = match (self.format, segment) {
+            (Format::Parquet(compression), segment) => {
+                let options = SettleOptions { compression };
+                settle(&self.dataset, segment.path(), &options)
             }
-            Format::Arrow => keep(&self.dataset, segment),
+            (Format::Arrow, Waiting::Closed(segment)) => keep_closed(&self.dataset, segment),
+            (Format::Arrow, Waiting::LeftBehind(path)) => keep(&self.dataset, path),
         };
-        let recovered = self.recovered > 0;
         match result {
             Err(error) if error.is_disk_full() => {
                 tracing::warn!("{error}; it will be tried again");
@@ -140,7 +158,7 @@ impl Settler {
                 if settled.torn_bytes > 0 {
                     tracing::warn!(
                         "{}: {} bytes behind the last whole batch are lost",
-                        segment.display(),
+                        segment.path().display(),
                         settled.torn_bytes
                     );
                 }
@@ -149,13 +167,12 @@ impl Settler {
                     files.file_bytes += settled.bytes;
                     files.file_flows += settled.rows;
                     files.torn_bytes += settled.torn_bytes;
-                    if recovered {
+                    if matches!(segment, Waiting::LeftBehind(_)) {
                         files.recovered_flows += settled.rows;
                     }
                 });
             }
         }
-        self.recovered = self.recovered.saturating_sub(1);
         self.waiting.pop_front();
         with(&self.files, |files| {
             files.segments_waiting = self.waiting.len()
@@ -308,8 +325,9 @@ fn row(
 }
 
 /// Settles what an earlier run left, in the order of its time.
-pub(crate) fn left_behind(dataset: &Dataset) -> Result<VecDeque<PathBuf>, StoreError> {
-    forebay_store::recover(dataset).map(VecDeque::from)
+pub(crate) fn left_behind(dataset: &Dataset) -> Result<VecDeque<Waiting>, StoreError> {
+    let segments = forebay_store::recover(dataset)?;
+    Ok(segments.into_iter().map(Waiting::LeftBehind).collect())
 }
 
 #[cfg(test)]

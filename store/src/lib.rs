@@ -37,7 +37,7 @@ pub use schema::{
 };
 pub use segment::{ClosedSegment, FamilyWriter, SegmentWriter, Written};
 pub use segment_reader::SegmentReader;
-pub use settle::{Compression, Kept, SettleOptions, Settled, keep, recover, settle};
+pub use settle::{Compression, Kept, SettleOptions, Settled, keep, keep_closed, recover, settle};
 pub use space::free_bytes;
 pub use views::write_views;
 

@@ -15,6 +15,7 @@ use crate::encode::FlowFileWriter;
 use crate::error::StoreError;
 use crate::files;
 use crate::schema::Family;
+use crate::segment::ClosedSegment;
 use crate::segment_reader::SegmentReader;
 
 /// How flow files are compressed.
@@ -124,19 +125,39 @@ pub fn keep(dataset: &Dataset, segment: &Path) -> Result<Kept, StoreError> {
     if rows == 0 {
         return drop_empty(segment, &reader);
     }
+    let (whole, torn) = (reader.whole_bytes(), reader.torn_bytes());
+    place(segment, target, rows, whole, torn)
+}
+
+/// Moves a segment that this run closed to its final place, without reading it.
+///
+/// # Errors
+/// The segment cannot be moved.
+pub fn keep_closed(dataset: &Dataset, segment: &ClosedSegment) -> Result<Kept, StoreError> {
+    let target = dataset.final_path(segment.name, SEGMENT_EXTENSION);
+    place(&segment.path, target, segment.rows, segment.bytes, 0)
+}
+
+fn place(
+    segment: &Path,
+    target: PathBuf,
+    rows: u64,
+    whole: u64,
+    torn_bytes: u64,
+) -> Result<Kept, StoreError> {
     files::make_parent(&target)?;
     let file = File::options()
         .write(true)
         .open(segment)
         .map_err(StoreError::io("open", segment))?;
-    file.set_len(reader.whole_bytes())
+    file.set_len(whole)
         .map_err(StoreError::io("truncate", segment))?;
     let bytes = files::commit(&file, segment, &target)?;
     Ok(Kept {
         path: Some(target),
         rows,
         bytes,
-        torn_bytes: reader.torn_bytes(),
+        torn_bytes,
         was_settled: false,
     })
 }

@@ -172,6 +172,42 @@ fn garbage_behind_whole_batches_is_dropped() {
 }
 
 #[test]
+fn a_segment_that_was_closed_is_kept_as_it_is() {
+    let p = place();
+    let (closed, _) = segment(&p.dataset, &[30, 20]);
+    let whole = fs::read(&closed.path).expect("reads");
+    let kept = keep_closed(&p.dataset, &closed).expect("keeps");
+    assert_eq!((kept.rows, kept.torn_bytes), (50, 0));
+    assert_eq!(
+        fs::read(kept.path.expect("has rows")).expect("reads"),
+        whole
+    );
+    assert!(!closed.path.exists());
+}
+
+#[test]
+fn a_damaged_message_ends_a_segment_wherever_the_damage_is() {
+    let Place { _dir, dataset } = place();
+    let (closed, lengths) = segment(&dataset, &[20, 30]);
+    let whole = fs::read(&closed.path).expect("reads");
+    let [first, _] = lengths[..] else { panic!() };
+    // The second batch's message: its lengths and offsets come first.
+    for at in (first as usize..).take(4096) {
+        for bit in [0x01, 0x80] {
+            let mut damaged = whole.clone();
+            damaged[at] ^= bit;
+            fs::write(&closed.path, &damaged).expect("writes");
+            let mut reader = SegmentReader::open(&closed.path, None).expect("opens");
+            let batch = reader.next_batch().expect("reads").expect("is whole");
+            assert_eq!(batch.num_rows(), 20);
+            while reader.next_batch().expect("reads").is_some() {}
+            let length = damaged.len() as u64;
+            assert_eq!(reader.whole_bytes() + reader.torn_bytes(), length);
+        }
+    }
+}
+
+#[test]
 fn a_file_that_is_no_segment_is_refused_and_stays() {
     let p = place();
     let path = p.dataset.staging().join("notes.txt");
