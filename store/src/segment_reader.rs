@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 
 use arrow_array::RecordBatch;
@@ -39,7 +40,7 @@ impl SegmentReader {
             inner: BufReader::with_capacity(1 << 16, file).take(length),
             position: 0,
         };
-        let stream = match StreamReader::try_new(counted, projection) {
+        let stream = match unless_damaged(|| StreamReader::try_new(counted, projection)) {
             Ok(stream) => Some(stream),
             Err(error) => {
                 torn(path, error)?;
@@ -68,7 +69,7 @@ impl SegmentReader {
         let Some(stream) = &mut self.stream else {
             return Ok(None);
         };
-        match stream.next() {
+        match unless_damaged(|| stream.next().transpose()).transpose() {
             Some(Ok(batch)) => {
                 self.whole = stream.get_ref().position;
                 Ok(Some(batch))
@@ -99,6 +100,13 @@ impl SegmentReader {
     pub fn torn_bytes(&self) -> u64 {
         self.length - self.whole
     }
+}
+
+/// Where a message is damaged, Arrow's reader may find out by an assertion, after which it is not used
+/// again.
+fn unless_damaged<T>(read: impl FnOnce() -> Result<T, ArrowError>) -> Result<T, ArrowError> {
+    panic::catch_unwind(AssertUnwindSafe(read))
+        .unwrap_or_else(|_| Err(ArrowError::IpcError("a message is damaged".to_owned())))
 }
 
 /// What the reader stumbled over is a torn tail, unless the system failed.
