@@ -115,6 +115,7 @@ impl FlowFileWriter {
         schema: &Schema,
         codec: Codec,
     ) -> Result<Self> {
+        refuse_foreign(schema)?;
         let fields = file_fields(family, schema);
         let whole = Schema::new(fields.clone());
         let parquet_schema = ArrowSchemaConverter::new().convert(&whole)?;
@@ -204,6 +205,25 @@ fn encoder(field: &Field) -> Result<Encoder> {
         .map(Encoder::Fixed)
         .or_else(|| OctetsColumn::new(kind, nullable).map(Encoder::Octets))
         .ok_or_else(|| ParquetError::NYI(format!("column {} of type {kind}", field.name())))
+}
+
+/// A segment whose schema was damaged may lack a column that every flow has, or
+/// hold something else under its name; the file could not be read.
+fn refuse_foreign(segment: &Schema) -> Result<()> {
+    let standard = FlowSchema::default().arrow_all();
+    let is_foreign = |field: &&FieldRef| match segment.column_with_name(field.name()) {
+        Some((_, found)) => {
+            found.data_type() != field.data_type() || found.is_nullable() != field.is_nullable()
+        }
+        None => !field.is_nullable(),
+    };
+    match standard.fields().iter().find(is_foreign) {
+        Some(field) => Err(ParquetError::General(format!(
+            "the segment's column {} is not there or not a flow's",
+            field.name()
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// The standard columns that the family can have, or the segment has, and the

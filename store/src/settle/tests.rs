@@ -192,18 +192,16 @@ fn a_damaged_message_ends_a_segment_wherever_the_damage_is() {
     let whole = fs::read(&closed.path).expect("reads");
     let [first, _] = lengths[..] else { panic!() };
     // The second batch's message: its lengths and offsets come first.
-    for at in (first as usize..).take(4096) {
-        for bit in [0x01, 0x80] {
-            let mut damaged = whole.clone();
-            damaged[at] ^= bit;
-            fs::write(&closed.path, &damaged).expect("writes");
-            let mut reader = SegmentReader::open(&closed.path, None).expect("opens");
-            let batch = reader.next_batch().expect("reads").expect("is whole");
-            assert_eq!(batch.num_rows(), 20);
-            while reader.next_batch().expect("reads").is_some() {}
-            let length = damaged.len() as u64;
-            assert_eq!(reader.whole_bytes() + reader.torn_bytes(), length);
-        }
+    for at in (first as usize..).take(2400).step_by(3) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x80;
+        fs::write(&closed.path, &damaged).expect("writes");
+        let mut reader = SegmentReader::open(&closed.path, None).expect("opens");
+        let batch = reader.next_batch().expect("reads").expect("is whole");
+        assert_eq!(batch.num_rows(), 20);
+        while reader.next_batch().expect("reads").is_some() {}
+        let length = damaged.len() as u64;
+        assert_eq!(reader.whole_bytes() + reader.torn_bytes(), length);
     }
 }
 

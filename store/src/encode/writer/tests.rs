@@ -391,6 +391,35 @@ fn a_column_of_another_type_is_refused() {
 }
 
 #[test]
+fn a_segment_whose_columns_are_not_a_flows_is_refused() {
+    let standard = FlowSchema::default().arrow_all();
+    let path = Path::new("/dev/null");
+    let begin = |schema: &Schema| {
+        let file = File::options().write(true).open(path).expect("opens");
+        FlowFileWriter::new(file, path, Family::Ipv4, schema, Compression::None).map(drop)
+    };
+    begin(&standard).expect("begins");
+    for name in ["exporter_port", "src_port"] {
+        let with = |change: &dyn Fn(&Field) -> Option<Field>| {
+            let fields = standard.fields().iter();
+            let changed = fields.filter_map(|field| match field.name() == name {
+                true => change(field),
+                false => Some(field.as_ref().clone()),
+            });
+            begin(&Schema::new(changed.collect::<Vec<_>>()))
+        };
+        let is_required = name == "exporter_port";
+        assert_eq!(with(&|_| None).is_err(), is_required, "{name} is not there");
+        let renamed = with(&|field| Some(field.clone().with_name("other")));
+        assert_eq!(renamed.is_err(), is_required, "{name} is named otherwise");
+        with(&|field| Some(field.clone().with_data_type(DataType::UInt32)))
+            .expect_err("of another type");
+        with(&|field| Some(field.clone().with_nullable(is_required)))
+            .expect_err("with and without nulls");
+    }
+}
+
+#[test]
 fn a_full_disk_is_told_as_one() {
     let schema = FlowSchema::default();
     let batch = Generator::new(2).batch(&schema, 2_000);
