@@ -271,6 +271,7 @@ impl Decoder {
                     body: set.body.into(),
                 },
             );
+            self.sessions.both(index).1.counters.sets_waited += 1;
             return None;
         };
         Some(self.data_records(index, &layout, set.body, context))
@@ -355,6 +356,7 @@ impl Decoder {
                     ..key
                 });
                 let Some(layout) = self.sessions.layout(session, set.template_id) else {
+                    // Another template put it out at once: the set waits on.
                     self.sessions.wait(session, set);
                     continue;
                 };
@@ -401,7 +403,8 @@ impl Decoder {
     pub fn tick(&mut self, now_us: i64) {
         self.batches.hand_over(now_us - BATCH_AGE_US);
         let wait_us = i64::from(self.config.limits.pending_seconds) * 1_000_000;
-        self.sessions.expire(now_us - wait_us, "template_missing_too_long");
+        self.sessions
+            .expire(now_us - wait_us, "template_missing_too_long");
     }
 
     /// Ends a window that is over. To be called when no datagram waits: those that do say by their

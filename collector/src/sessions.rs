@@ -372,7 +372,6 @@ impl Sessions {
             self.pending_bytes -= oldest.bytes();
             lost += 1;
         }
-        domain.counters.sets_waited += 1;
         if exporter.pending_bytes + bytes > self.limits.pending_bytes_per_exporter
             || self.pending_bytes + bytes > self.limits.pending_bytes
         {

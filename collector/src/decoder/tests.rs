@@ -203,6 +203,32 @@ fn what_waits_too_long_or_is_too_much_is_counted_as_lost() {
 }
 
 #[test]
+fn a_set_whose_template_is_put_out_at_once_waits_on_and_is_counted_once() {
+    let limits = Limits {
+        templates_per_domain: 1,
+        ..Limits::default()
+    };
+    let mut line = Line::new(DecoderConfig {
+        limits,
+        ..DecoderConfig::default()
+    });
+    line.ipfix(1, |m| {
+        m.data(256, [3], simple_record);
+    });
+    line.ipfix(1, |m| {
+        m.templates([&simple(256), &simple(257)]);
+    });
+    let counters = line.counters();
+    assert_eq!((counters.sets_waited, counters.sets_recovered), (1, 0));
+    line.ipfix(1, |m| {
+        m.templates([&simple(256)]);
+    });
+    let counters = line.counters();
+    assert_eq!((counters.sets_waited, counters.sets_recovered), (1, 1));
+    assert_eq!(counters.records, 1);
+}
+
+#[test]
 fn a_redefinition_takes_effect_where_it_stands() {
     let mut line = Line::new(DecoderConfig::default());
     line.ipfix(1, |message| {
