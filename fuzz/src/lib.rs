@@ -1,0 +1,11 @@
+//! What the fuzz targets have in common.
+
+mod books;
+mod exchange;
+mod frames;
+mod walk;
+
+pub use books::{Books, START_US, extra_columns};
+pub use exchange::Exchange;
+pub use frames::{Frames, push_frame};
+pub use walk::walk;
