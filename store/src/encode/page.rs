@@ -5,6 +5,8 @@
 //! chunk:      dictionary page (if any) | data page …
 //! ```
 
+use std::io;
+
 use arrow_buffer::{BooleanBufferBuilder, NullBuffer};
 use bytes::Bytes;
 use parquet::basic::{Compression as ParquetCompression, Encoding};
@@ -197,10 +199,11 @@ impl Pages {
         let rows = self.rows() as u64;
         let pages = Bytes::from(std::mem::take(&mut self.bytes));
         let none = &mut Codec::None;
-        let codec = match self.is_worth(codec, dictionary.as_ref(), &pages)? {
-            true => codec,
-            false => none,
+        let (codec, tried) = match self.try_codec(codec, dictionary.as_ref(), &pages)? {
+            Some(tried) => (codec, tried),
+            None => (none, Vec::new()),
         };
+        let mut tried = tried.into_iter();
         let dictionary_bytes = dictionary.as_ref().map_or(0, |d| d.bytes.len());
         let header_bytes = HEADER_BYTES * (1 + self.pages.len());
         let capacity = pages.len() + dictionary_bytes + header_bytes;
@@ -209,7 +212,11 @@ impl Pages {
         let mut uncompressed = 0;
         let mut encodings = vec![Encoding::RLE];
         let mut write = |bytes: &Bytes, make: &dyn Fn(Bytes) -> Page| -> Result<u64> {
-            let page = CompressedPage::new(make(codec.compress(bytes)?), bytes.len());
+            let compressed = match tried.next() {
+                Some(compressed) => compressed,
+                None => codec.compress(bytes)?,
+            };
+            let page = CompressedPage::new(make(compressed), bytes.len());
             let spec = writer.write_page(page)?;
             uncompressed += spec.uncompressed_size;
             Ok(spec.offset)
@@ -271,28 +278,27 @@ impl Pages {
         })
     }
 
-    /// Whether compression takes off enough, by the dictionary and the first
-    /// page: bit-packed numbers are often as small as they can be.
-    fn is_worth(
+    /// The dictionary and the first page, compressed; `None` if that takes off
+    /// too little: bit-packed numbers are often as small as they can be.
+    fn try_codec(
         &self,
         codec: &mut Codec,
         dictionary: Option<&Dictionary>,
         pages: &Bytes,
-    ) -> Result<bool> {
-        let first = self.pages.first().map_or(0, |page| page.end);
-        let samples = [
-            dictionary.map_or(Bytes::new(), |dictionary| dictionary.bytes.clone()),
-            pages.slice(..first),
-        ];
-        let before: usize = samples.iter().map(Bytes::len).sum();
+    ) -> Result<Option<Vec<Bytes>>> {
+        let dictionary = dictionary.map(|dictionary| dictionary.bytes.clone());
+        let first = self.pages.first().map(|page| pages.slice(..page.end));
+        let samples: Vec<Bytes> = dictionary.into_iter().chain(first).collect();
+        let length = |pages: &[Bytes]| pages.iter().map(Bytes::len).sum::<usize>();
+        let before = length(&samples);
         if codec.parquet() == ParquetCompression::UNCOMPRESSED || before < TRY_BYTES {
-            return Ok(false);
+            return Ok(None);
         }
-        let mut after = 0;
-        for sample in &samples {
-            after += codec.compress(sample)?.len();
-        }
-        Ok(after + before / WORTH < before)
+        let tried = samples
+            .iter()
+            .map(|sample| codec.compress(sample))
+            .collect::<io::Result<Vec<_>>>()?;
+        Ok((length(&tried) + before / WORTH < before).then_some(tried))
     }
 }
 
