@@ -7,6 +7,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,14 +29,15 @@ mod verify;
 
 use tally::Tally;
 
-/// More than a small machine needs: each shard brings a receive buffer, and unprivileged ones are small.
-const SHARDS: usize = 4;
 const RECEIVE_BUFFER: usize = 64 << 20;
-/// A buffer of this size takes a pause of the collector of a tenth of a second at the faster rate.
+/// A receive buffer of this size takes a pause of the collector of a tenth of a second at the faster rate.
 const LARGE_BUFFER: usize = 4 << 20;
+/// With such a buffer.
 const FAST: Rate = Rate(1_000_000);
-/// What goes through the kernel's default buffer of 208 KiB without loss, even on a busy machine.
-const SLOW: Rate = Rate(250_000);
+/// What goes through the kernel's default of 208 KiB a shard without loss, even on a busy machine.
+const SLOW: Rate = Rate(200_000);
+/// Each shard brings a receive buffer: the smaller they are, the more there are.
+const SHARDS: RangeInclusive<usize> = 2..=16;
 /// How long the collector may take to write out; far more than it needs.
 const GRACE: Duration = Duration::from_secs(300);
 
@@ -56,7 +58,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "N", default_value_t = 50)]
     exporters: usize,
 
-    /// Flows a second (default: 1M/s with a large receive buffer, 250k/s with the kernel's default)
+    /// Flows a second (default: 1M/s with a large receive buffer, 200k/s with the kernel's default)
     #[arg(long, value_name = "RATE")]
     rate: Option<Rate>,
 
@@ -130,12 +132,10 @@ fn collect_generated(flags: &Flags, folder: &Path) -> Result<Run> {
         receive_buffer_bytes: RECEIVE_BUFFER,
     };
     let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let receivers = ShardSockets::bind(&[any_port], SHARDS, &options)?;
-    let granted = receivers
-        .iter()
-        .map(ShardReceiver::granted_buffer_bytes)
-        .min()
-        .unwrap_or(0);
+    let probe = ShardSockets::bind(&[any_port], 1, &options)?;
+    let granted = probe.first().map_or(0, ShardReceiver::granted_buffer_bytes);
+    let shards = (LARGE_BUFFER / granted.max(1)).clamp(*SHARDS.start(), *SHARDS.end());
+    let receivers = ShardSockets::bind(&[any_port], shards, &options)?;
     let target = receivers
         .iter()
         .flat_map(ShardReceiver::local_addresses)
