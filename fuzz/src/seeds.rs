@@ -12,7 +12,9 @@ use std::sync::Arc;
 use forebay_collector::{Columns, Decoder, DecoderConfig, Output};
 use forebay_fuzz::{START_US, push_frame};
 use forebay_replay::generate::{GenerateConfig, Generator, to_capture};
-use forebay_store::{Dataset, Family, FlowSchema, SegmentWriter};
+use forebay_store::{
+    Compression, Dataset, Family, FlowBatch, FlowSchema, SegmentWriter, SettleOptions, settle,
+};
 use forebay_udp::Datagram;
 use forebay_udp::capture::CaptureReader;
 // With the coverage counters that everything is built with.
@@ -99,7 +101,7 @@ impl Seeds {
         Ok(())
     }
 
-    /// What becomes of generated messages: a segment, saved templates.
+    /// What becomes of generated messages: segments, flow files, saved templates.
     fn decoded(&mut self, config: GenerateConfig, temporary: &Path) -> Result<(), Box<dyn Error>> {
         let mut decoder = Decoder::new(DecoderConfig {
             batch_rows: 30,
@@ -141,13 +143,21 @@ impl Seeds {
             let mut writer =
                 SegmentWriter::create(&dataset, place, Family::Ipv4, START_US, set, &schema)?;
             for batch in some {
-                let empty = forebay_store::FlowBatch::new(&schema, 0, 0);
+                let empty = FlowBatch::new(&schema, 0, 0);
                 writer
                     .append(std::mem::replace(batch, empty))
                     .map_err(|_| "a segment cannot be written")?;
             }
             let segment = writer.close()?.ok_or("a segment without flows")?;
-            self.write("segment", &fs::read(segment.path)?)?;
+            self.write("segment", &fs::read(&segment.path)?)?;
+            let compression = match place % 3 {
+                0 => Compression::None,
+                1 => Compression::Lz4,
+                _ => Compression::Zstd,
+            };
+            let settled = settle(&dataset, &segment.path, &SettleOptions { compression })?;
+            let path = settled.path.ok_or("a flow file without flows")?;
+            self.write("flow_file", &fs::read(path)?)?;
         }
         Ok(())
     }
