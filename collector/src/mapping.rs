@@ -112,6 +112,10 @@ pub(crate) const COMMON: &[Mapping] = &[
 pub(crate) const IPV4: &[Mapping] = &[
     map(c::SRC_IPV4, Convert::Ipv4, elements![8]),
     map(c::DST_IPV4, Convert::Ipv4, elements![12]),
+];
+
+/// The next routers by IPv4. An IPv6 flow may have one too: its network may be reached through a tunnel.
+pub(crate) const IPV4_NEXT_HOPS: &[Mapping] = &[
     map(c::NEXT_HOP_IPV4, Convert::Ipv4, elements![15]),
     map(c::BGP_NEXT_HOP_IPV4, Convert::Ipv4, elements![18]),
 ];
@@ -120,6 +124,10 @@ pub(crate) const IPV4: &[Mapping] = &[
 pub(crate) const IPV6: &[Mapping] = &[
     map(c::SRC_IPV6, Convert::Bytes, elements![27]),
     map(c::DST_IPV6, Convert::Bytes, elements![28]),
+];
+
+/// The next routers by IPv6. RFC 8950 has them for IPv4 networks as well.
+pub(crate) const IPV6_NEXT_HOPS: &[Mapping] = &[
     map(c::NEXT_HOP_IPV6, Convert::Bytes, elements![62]),
     map(c::BGP_NEXT_HOP_IPV6, Convert::Bytes, elements![63]),
 ];

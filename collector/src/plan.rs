@@ -193,7 +193,7 @@ impl Plan {
         let layout = Layout {
             fields: places.collect(),
         };
-        let mut plan = layout.row_plan(Family::Ipv4, &[mapping::IPV4], extra);
+        let mut plan = layout.row_plan(Family::Ipv4, IPV4, extra);
         plan.icmp_in_port = layout
             .find(ElementId::iana(4))
             .zip(layout.find(ElementId::iana(11)))
@@ -205,6 +205,17 @@ impl Plan {
         }
     }
 }
+
+/// The columns of one family's addresses and next hops.
+const IPV4: &[&[Mapping]] = &[mapping::IPV4, mapping::IPV4_NEXT_HOPS];
+const IPV6: &[&[Mapping]] = &[mapping::IPV6, mapping::IPV6_NEXT_HOPS];
+/// Those of both.
+const BOTH: &[&[Mapping]] = &[
+    mapping::IPV4,
+    mapping::IPV4_NEXT_HOPS,
+    mapping::IPV6,
+    mapping::IPV6_NEXT_HOPS,
+];
 
 /// The fields of a record and their places.
 struct Layout {
@@ -236,21 +247,35 @@ impl Layout {
         let (ipv4, ipv6) = (self.addresses([8, 12], 4), self.addresses([27, 28], 16));
         let one = |family, own: &[&[Mapping]]| Rows::One(self.row_plan(family, own, extra));
         match (ipv4.is_empty(), ipv6.is_empty()) {
-            (true, true) => one(Family::Other, &[mapping::IPV4, mapping::IPV6]),
-            (false, true) => one(Family::Ipv4, &[mapping::IPV4]),
-            (true, false) => one(Family::Ipv6, &[mapping::IPV6]),
+            (true, true) => one(Family::Other, BOTH),
+            (false, true) => one(
+                Family::Ipv4,
+                &[
+                    mapping::IPV4,
+                    mapping::IPV4_NEXT_HOPS,
+                    mapping::IPV6_NEXT_HOPS,
+                ],
+            ),
+            (true, false) => one(
+                Family::Ipv6,
+                &[
+                    mapping::IPV6,
+                    mapping::IPV4_NEXT_HOPS,
+                    mapping::IPV6_NEXT_HOPS,
+                ],
+            ),
             (false, false) => {
-                let both: &[&[Mapping]] = &[mapping::IPV4, mapping::IPV6];
                 let plan = |family, own: &[&[Mapping]]| self.row_plan(family, own, extra);
                 Rows::ByAddress(Choice {
                     ipv4,
                     ipv6,
                     ip_version: self.iana(60),
+                    // What is of the other family stands for nothing here, unless its addresses are set.
                     plans: Box::new(ChoicePlans {
-                        ipv4: plan(Family::Ipv4, &[mapping::IPV4]),
-                        ipv6: plan(Family::Ipv6, &[mapping::IPV6]),
-                        ipv4_and_6: plan(Family::Ipv4, both),
-                        ipv6_and_4: plan(Family::Ipv6, both),
+                        ipv4: plan(Family::Ipv4, IPV4),
+                        ipv6: plan(Family::Ipv6, IPV6),
+                        ipv4_and_6: plan(Family::Ipv4, BOTH),
+                        ipv6_and_4: plan(Family::Ipv6, BOTH),
                     }),
                 })
             }

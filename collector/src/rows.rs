@@ -351,7 +351,9 @@ fn write_sampling_rate<'a>(
             }
         }
         Sampling::Rate(place) => {
-            column.extend_optional(row, field(place).unsigned().map(|value| rate(value?)));
+            // 0 is no rate: the exporter may tell it elsewhere.
+            let rates = field(place).unsigned();
+            column.extend_optional(row, rates.map(|value| value.and_then(rate).or(default)));
         }
         Sampling::Interval { taken, space } => {
             let both = field(taken).unsigned().zip(field(space).unsigned());

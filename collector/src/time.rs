@@ -157,14 +157,17 @@ pub(crate) fn write<'a>(
 }
 
 /// Exporters send uptimes from before a wrap of their own, or from another clock than the header's.
-/// The end is never before the start, and never later than the message that reports it: then the
-/// duration is kept and the flow moved to the export time.
+/// The end is never before the start, and never later than the message that reports it: then it is
+/// put there; where the start is later too, the flow is moved as it is, with its duration.
 #[inline]
 fn put_in_order(first: &mut i64, last: &mut i64, export_us: i64) {
+    let latest = export_us + AHEAD_US;
     *last = (*last).max(*first);
-    if *last > export_us + AHEAD_US {
+    if *first > latest {
         *first -= *last - export_us;
         *last = export_us;
+    } else if *last > latest {
+        *last = export_us.max(*first);
     }
 }
 
@@ -195,6 +198,10 @@ mod tests {
         let mut ahead = (900_000_000, 903_000_000);
         put_in_order(&mut ahead.0, &mut ahead.1, 10_000_000);
         assert_eq!(ahead, (7_000_000, 10_000_000));
+        // A start that can be is left alone.
+        let mut end_ahead = (4_000_000, 903_000_000);
+        put_in_order(&mut end_ahead.0, &mut end_ahead.1, 10_000_000);
+        assert_eq!(end_ahead, (4_000_000, 10_000_000));
     }
 
     #[test]

@@ -238,32 +238,30 @@ fn addresses(
     for (name, wanted) in [("src_mac", [56, 81]), ("dst_mac", [80, 57])] {
         put(name, fields.content(&elements(wanted), &[6]).map(octets));
     }
-    let ipv4 = [
-        ("src_ipv4", 8),
-        ("dst_ipv4", 12),
-        ("next_hop_ipv4", 15),
-        ("bgp_next_hop_ipv4", 18),
-    ];
-    let ipv6 = [
-        ("src_ipv6", 27),
-        ("dst_ipv6", 28),
-        ("next_hop_ipv6", 62),
-        ("bgp_next_hop_ipv6", 63),
-    ];
-    if both || family == Family::Ipv4 {
-        for (name, number) in ipv4 {
+    // Where a template has both families' addresses, what is of the family that is not set stands for nothing. Where
+    // it has those of one, a next hop of the other is meant.
+    let (has_ipv4, has_ipv6) = (fields.is_set([8, 12], 4).0, fields.is_set([27, 28], 16).0);
+    let any_next_hop = both || !(has_ipv4 && has_ipv6);
+    for (name, number, is_next_hop) in [
+        ("src_ipv4", 8, false),
+        ("dst_ipv4", 12, false),
+        ("next_hop_ipv4", 15, true),
+        ("bgp_next_hop_ipv4", 18, true),
+    ] {
+        if both || family == Family::Ipv4 || is_next_hop && any_next_hop {
             let address = fields.content(&[ElementId::iana(number)], &[4]);
             put(name, address.map(unsigned).map(Cell::Number));
         }
     }
-    if both || family == Family::Ipv6 {
-        for (name, number) in ipv6 {
-            put(
-                name,
-                fields
-                    .content(&[ElementId::iana(number)], &[16])
-                    .map(octets),
-            );
+    for (name, number, is_next_hop) in [
+        ("src_ipv6", 27, false),
+        ("dst_ipv6", 28, false),
+        ("next_hop_ipv6", 62, true),
+        ("bgp_next_hop_ipv6", 63, true),
+    ] {
+        if both || family == Family::Ipv6 || is_next_hop && any_next_hop {
+            let address = fields.content(&[ElementId::iana(number)], &[16]);
+            put(name, address.map(octets));
         }
     }
 }
@@ -294,7 +292,7 @@ fn sampling_rate(fields: &Fields<'_>, header: &Header, facts: &Facts) -> Option<
     let default = Some(own).filter(|&rate| rate > 0).or(facts.rate);
     let rate = |rate: u64| Some(rate).filter(|rate| (1..=u64::from(u32::MAX)).contains(rate));
     if let Some(value) = fields.iana(34).or(fields.iana(50)) {
-        return rate(value);
+        return rate(value).or(default);
     }
     if let (Some(taken), Some(space)) = (fields.iana(305), fields.iana(306)) {
         return interval(taken, space).and_then(rate);
@@ -376,9 +374,11 @@ fn times(fields: &Fields<'_>, header: &Header) -> (Option<i64>, Option<i64>, boo
         if *last < *first {
             *last = *first;
         }
-        if *last > export_us + 1_000_000 {
-            *first = export_us - (*last - *first);
-            *last = export_us;
+        let ahead = |time: i64| time > export_us + 1_000_000;
+        if ahead(*first) {
+            (*first, *last) = (export_us - (*last - *first), export_us);
+        } else if ahead(*last) {
+            *last = export_us.max(*first);
         }
     }
     (first, last, by_uptime)
