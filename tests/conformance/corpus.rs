@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use forebay_udp::Datagram;
 use forebay_udp::capture::CaptureReader;
@@ -25,7 +26,7 @@ pub(crate) struct Capture {
     /// By export version, the columns of COUNTS.tsv.
     pub(crate) counts: BTreeMap<u8, BTreeMap<String, u64>>,
     /// Elements by the name that the expectations use.
-    pub(crate) names: std::rc::Rc<BTreeMap<String, ElementId>>,
+    pub(crate) names: Rc<BTreeMap<String, ElementId>>,
 }
 
 /// A datagram of its own.
@@ -48,18 +49,10 @@ impl Captured {
 }
 
 impl Corpus {
-    /// The corpus that `FOREBAY_CORPUS` names.
-    pub(crate) fn from_environment() -> Option<Self> {
-        let Some(folder) = std::env::var_os("FOREBAY_CORPUS") else {
-            println!("skipped: FOREBAY_CORPUS is not set");
-            return None;
-        };
-        Some(Self::read(Path::new(&folder)))
-    }
-
-    fn read(folder: &Path) -> Self {
+    /// Finds the captures in a folder.
+    pub(crate) fn read(folder: &Path) -> Self {
         let counts = counts(folder);
-        let names = std::rc::Rc::new(names(folder));
+        let names = Rc::new(names(folder));
         let mut paths = Vec::new();
         find(folder, &mut paths);
         paths.sort();
@@ -74,7 +67,7 @@ impl Corpus {
             Capture {
                 expected: expected.into_iter().find(|path| path.exists()),
                 counts: known.cloned().unwrap_or_default(),
-                names: names.clone(),
+                names: Rc::clone(&names),
                 name,
                 path,
             }
