@@ -171,8 +171,10 @@ pub(crate) fn a_restart_decodes_the_first_datagram() {
     bytes[middle] ^= 1;
     fs::write(&saved, bytes).expect("is damaged");
     let collector = Collector::start_at(&dataset, target, &[]);
-    let log = collector.log();
-    assert!(log.contains("templates are damaged"), "{log}");
+    wait_for("the damage to be told", || {
+        let log = collector.log();
+        log.contains("templates are damaged").then_some(())
+    });
     exporters.iter_mut().for_each(Exporter::send);
     collector.wait_for_stat("/total/sets_waited", 2);
     assert_eq!(collector.stat("/total/records"), 0);

@@ -20,15 +20,20 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
 
 /// Waits until `look` finds something.
 #[track_caller]
-pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let turns = PATIENCE.as_millis() / TURN.as_millis();
-    for _ in 0..turns {
-        if let Some(found) = look() {
+pub(crate) fn wait_for<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    try_to_wait(look).unwrap_or_else(|| panic!("waited in vain for {what}"))
+}
+
+/// As [`wait_for`]; `None` where that is in vain.
+pub(crate) fn try_to_wait<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    for _ in 0..PATIENCE.as_millis() / TURN.as_millis() {
+        let found = look();
+        if found.is_some() {
             return found;
         }
         thread::sleep(TURN);
     }
-    panic!("waited in vain for {what}");
+    None
 }
 
 /// All files below a folder.
