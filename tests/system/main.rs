@@ -27,7 +27,11 @@ fn main() {
     if let Some(disk) = full_disk::small_disk() {
         return full_disk::on_small_disk(&disk);
     }
-    let always: [(&str, fn()); 7] = [
+    let always: [(&str, fn()); 8] = [
+        (
+            "running::what_the_socket_drops_is_counted",
+            running::what_the_socket_drops_is_counted,
+        ),
         (
             "crash::every_batch_is_in_a_flow_file_once",
             crash::every_batch_is_in_a_flow_file_once,
