@@ -26,9 +26,6 @@ enum Kill {
 }
 
 pub(crate) fn every_batch_is_in_a_flow_file_once() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let dataset = folder.path().join("flows");
-    let numbers = AtomicU32::new(1);
     let kills = [
         Kill::After(0),
         Kill::WhileSettling,
@@ -36,9 +33,20 @@ pub(crate) fn every_batch_is_in_a_flow_file_once() {
         Kill::After(1_270),
         Kill::WhileSettling,
     ];
+    every_batch_is_there_once(&kills, "--format=parquet");
+}
+
+pub(crate) fn segments_that_are_kept_have_every_batch_once() {
+    every_batch_is_there_once(&[Kill::After(0), Kill::After(1_130)], "--format=arrow");
+}
+
+fn every_batch_is_there_once(kills: &[Kill], format: &str) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dataset = folder.path().join("flows");
+    let numbers = AtomicU32::new(1);
     let mut before = 0;
-    for kill in kills {
-        let collector = Collector::start(&dataset, &["--shards", "2"]);
+    for &kill in kills {
+        let collector = Collector::start(&dataset, &["--shards=2", format]);
         let load = Load::start(collector.address(), &numbers);
         collector.wait_for_stat("/files/flows_stored", 1);
         match kill {
@@ -52,7 +60,7 @@ pub(crate) fn every_batch_is_in_a_flow_file_once() {
         assert!(expected.len() > before, "{kill:?}: nothing new on disk");
         before = expected.len();
 
-        let collector = Collector::start(&dataset, &[]);
+        let collector = Collector::start(&dataset, &[format]);
         collector.wait_until_settled();
         let ended = collector.end();
         assert!(ended.status.success(), "{kill:?}: {}", ended.log);

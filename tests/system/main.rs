@@ -27,7 +27,11 @@ fn main() {
     if let Some(disk) = full_disk::small_disk() {
         return full_disk::on_small_disk(&disk);
     }
-    let always: [(&str, fn()); 8] = [
+    let always: [(&str, fn()); 9] = [
+        (
+            "crash::segments_that_are_kept_have_every_batch_once",
+            crash::segments_that_are_kept_have_every_batch_once,
+        ),
         (
             "running::what_the_socket_drops_is_counted",
             running::what_the_socket_drops_is_counted,
