@@ -305,7 +305,6 @@ fn row(
         sequence_lost: counters.sequence_lost.cast_signed(),
         sequence_reordered: counters.sequence_late,
         kernel_drops,
-        exporter_port: None,
         pending_sets_lost: counters
             .reasons
             .iter()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow_array::builder::{
     Int64Builder, ListBuilder, StringBuilder, StructBuilder, TimestampMicrosecondBuilder,
-    UInt8Builder, UInt16Builder, UInt32Builder, UInt64Builder,
+    UInt8Builder, UInt32Builder, UInt64Builder,
 };
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
@@ -78,8 +78,6 @@ pub struct LedgerRow {
     /// The exporter's address; `None` for what no exporter can be charged with
     /// (datagrams that the kernel dropped).
     pub exporter: Option<String>,
-    /// The exporter's port.
-    pub exporter_port: Option<u16>,
     /// The observation domain; `None` for datagrams whose header was not read.
     pub observation_domain: Option<u32>,
     /// 5, 9 or 10; `None` as above.
@@ -129,7 +127,6 @@ fn ledger_schema() -> SchemaRef {
         Field::new("interval_start", time.clone(), false),
         Field::new("interval_end", time, false),
         Field::new("exporter", DataType::Utf8, true),
-        Field::new("exporter_port", DataType::UInt16, true),
         Field::new("observation_domain", DataType::UInt32, true),
         Field::new("export_version", DataType::UInt8, true),
         count("datagrams"),
@@ -213,7 +210,6 @@ fn record_batch(rows: &[LedgerRow]) -> Result<RecordBatch, ArrowError> {
         Arc::new(builder.finish())
     };
     let mut exporters = StringBuilder::new();
-    let mut ports = UInt16Builder::new();
     let mut domains = UInt32Builder::new();
     let mut versions = UInt8Builder::new();
     let item = Field::new_list_field(DataType::Struct(reason_fields()), false);
@@ -221,7 +217,6 @@ fn record_batch(rows: &[LedgerRow]) -> Result<RecordBatch, ArrowError> {
         ListBuilder::new(StructBuilder::from_fields(reason_fields(), 0)).with_field(item);
     for row in rows {
         exporters.append_option(row.exporter.as_deref());
-        ports.append_option(row.exporter_port);
         domains.append_option(row.observation_domain);
         versions.append_option(row.export_version);
         for reason in &row.reasons {
@@ -233,7 +228,6 @@ fn record_batch(rows: &[LedgerRow]) -> Result<RecordBatch, ArrowError> {
         time(|row| row.interval_start_us),
         time(|row| row.interval_end_us),
         Arc::new(exporters.finish()),
-        Arc::new(ports.finish()),
         Arc::new(domains.finish()),
         Arc::new(versions.finish()),
         count(|row| row.datagrams),
