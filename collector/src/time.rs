@@ -151,18 +151,21 @@ pub(crate) fn write<'a>(
             .iter_mut()
             .zip(last_column.written_since(row));
         for (first, last) in rows {
-            put_in_order(first, last, export.unix_us);
+            *last = (*last).max(*first);
+            // An exporter that tells its start with each record means what it says.
+            if system_init.is_none() {
+                keep_behind(first, last, export.unix_us);
+            }
         }
     }
 }
 
 /// Exporters send uptimes from before a wrap of their own, or from another clock than the header's.
-/// The end is never before the start, and never later than the message that reports it: then it is
-/// put there; where the start is later too, the flow is moved as it is, with its duration.
+/// The end is never later than the message that reports it: it is put there; where the start is
+/// later too, the flow is moved as it is, with its duration.
 #[inline]
-fn put_in_order(first: &mut i64, last: &mut i64, export_us: i64) {
+fn keep_behind(first: &mut i64, last: &mut i64, export_us: i64) {
     let latest = export_us + AHEAD_US;
-    *last = (*last).max(*first);
     if *first > latest {
         *first -= *last - export_us;
         *last = export_us;
@@ -191,17 +194,15 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_never_before_the_start_nor_after_the_message() {
-        let mut flow = (5_000_000, 4_000_000);
-        put_in_order(&mut flow.0, &mut flow.1, 6_000_000);
-        assert_eq!(flow, (5_000_000, 5_000_000));
-        let mut ahead = (900_000_000, 903_000_000);
-        put_in_order(&mut ahead.0, &mut ahead.1, 10_000_000);
-        assert_eq!(ahead, (7_000_000, 10_000_000));
+    fn the_end_is_never_after_the_message() {
+        let behind = |mut first, mut last| {
+            keep_behind(&mut first, &mut last, 10_000_000);
+            (first, last)
+        };
+        assert_eq!(behind(5_000_000, 11_000_000), (5_000_000, 11_000_000));
+        assert_eq!(behind(900_000_000, 903_000_000), (7_000_000, 10_000_000));
         // A start that can be is left alone.
-        let mut end_ahead = (4_000_000, 903_000_000);
-        put_in_order(&mut end_ahead.0, &mut end_ahead.1, 10_000_000);
-        assert_eq!(end_ahead, (4_000_000, 10_000_000));
+        assert_eq!(behind(4_000_000, 903_000_000), (4_000_000, 10_000_000));
     }
 
     #[test]

@@ -374,7 +374,9 @@ fn times(fields: &Fields<'_>, header: &Header) -> (Option<i64>, Option<i64>, boo
         if *last < *first {
             *last = *first;
         }
-        let ahead = |time: i64| time > export_us + 1_000_000;
+        // By the message's clock, the message is the latest that can be. By a start of the record's own, all can be.
+        let by_header = fields.iana(160).is_none();
+        let ahead = |time: i64| by_header && time > export_us + 1_000_000;
         if ahead(*first) {
             (*first, *last) = (export_us - (*last - *first), export_us);
         } else if ahead(*last) {

@@ -53,7 +53,12 @@ impl PlainRecord {
             return Some("none".to_owned());
         };
         let (age_us, ahead_us) = (self.export_us - first, last - self.export_us);
-        let possible = first <= last && age_us <= AGE_MAX_US && ahead_us <= AHEAD_MAX_US;
+        let ahead_max_us = match self.first(ElementId::iana(160)) {
+            // The exporter's own reckoning.
+            Some(_) => AGE_MAX_US,
+            None => AHEAD_MAX_US,
+        };
+        let possible = first <= last && age_us <= AGE_MAX_US && ahead_us <= ahead_max_us;
         (self.times_by_uptime && !possible)
             .then(|| format!("{first} to {last} by a message of {}", self.export_us))
     }
