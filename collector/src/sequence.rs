@@ -75,11 +75,9 @@ impl Sequence {
         }
         if ahead <= JUMP_MAX {
             self.expected = next;
-            if self.gaps.len() == GAPS_MAX {
-                self.gaps.remove(0);
-            }
             let start = u64::from(expected);
             self.gaps.push(start..start + u64::from(ahead));
+            self.forget_old_gaps();
             return Arrival::Gap(ahead);
         }
         let closed = self.close(number, units.unwrap_or(1));
@@ -105,24 +103,31 @@ impl Sequence {
         Arrival::Reset
     }
 
+    /// A late message may leave two gaps of one, so every change counts.
+    fn forget_old_gaps(&mut self) {
+        let beyond = self.gaps.len().saturating_sub(GAPS_MAX);
+        self.gaps.drain(..beyond);
+    }
+
     /// Closes what `units` from `number` on cover of an open gap.
     fn close(&mut self, number: u32, units: u32) -> u32 {
         // A gap may reach over 2^32: then the numbers behind the wrap belong to it as well.
         for start in [u64::from(number), u64::from(number) + (1 << 32)] {
             let end = start + u64::from(units);
-            let Some(place) = self
-                .gaps
-                .iter()
-                .position(|gap| gap.start < end && start < gap.end)
-            else {
+            let covered = |gap: &Range<u64>| start.max(gap.start)..end.min(gap.end);
+            let Some(place) = self.gaps.iter().position(|gap| !covered(gap).is_empty()) else {
                 continue;
             };
             let gap = self.gaps.remove(place);
-            let (from, to) = (start.max(gap.start), end.min(gap.end));
+            let Range {
+                start: from,
+                end: to,
+            } = covered(&gap);
             let left = [gap.start..from, to..gap.end]
                 .into_iter()
                 .filter(|part| !part.is_empty());
             self.gaps.splice(place..place, left);
+            self.forget_old_gaps();
             // A gap is no longer than JUMP_MAX.
             return (to - from) as u32;
         }
@@ -159,6 +164,28 @@ mod tests {
             arrivals,
             [InOrder, Gap(90), Late(10), Late(10), Late(10), Repeated]
         );
+    }
+
+    #[test]
+    fn late_messages_that_split_a_gap_cannot_make_ever_more_of_them() {
+        let mut sequence = Sequence::default();
+        sequence.arrive(0, Some(1), None);
+        sequence.arrive(100_001, Some(1), None);
+        for number in 1..10_000 {
+            // Messages of data records and of templates alone.
+            sequence.arrive(100_000 - 10 * number, Some(number % 2), None);
+            assert!(sequence.gaps.len() <= GAPS_MAX);
+        }
+    }
+
+    #[test]
+    fn a_message_without_units_closes_nothing_and_splits_nothing() {
+        let mut sequence = Sequence::default();
+        sequence.arrive(0, Some(10), None);
+        assert_eq!(sequence.arrive(100, Some(10), None), Gap(90));
+        sequence.arrive(50, Some(0), None);
+        assert_eq!(sequence.gaps, [10..100]);
+        assert_eq!(sequence.arrive(10, Some(90), None), Late(90));
     }
 
     #[test]
