@@ -161,7 +161,7 @@ impl Decoder {
             .batches
             .decode(plan, message.records(), &context, domain);
         if header.version != fixed::Version::V1 {
-            // The header's count is what the exporter counted, even where some of it is missing.
+            // Records that the header counts and that are not there show as a gap.
             let units = u32::try_from(records).ok();
             let arrival =
                 session
@@ -351,13 +351,22 @@ impl Decoder {
             templates.sort_unstable();
             let wanted = |set: &WaitingSet| templates.binary_search(&set.template_id).is_ok();
             for set in self.sessions.take_waiting(index_of_domain, wanted) {
-                let session = self.sessions.enter(SessionKey {
+                let key = SessionKey {
                     port: set.port,
                     ..key
-                });
-                let Some(layout) = self.sessions.layout(session, set.template_id) else {
-                    // Another template put it out at once: the set waits on.
-                    self.sessions.wait(session, set);
+                };
+                // Limits may have put its session out. It is not made anew: that could put out the
+                // one whose message this is.
+                let known = self.sessions.find(&key);
+                let layout = match known {
+                    Some(session) => self.sessions.layout(session, set.template_id),
+                    None => self
+                        .sessions
+                        .agreed_layout(index_of_domain, set.template_id),
+                };
+                let Some(layout) = layout else {
+                    // Sessions do not agree, or another template put it out at once: it waits on.
+                    self.sessions.wait(index, set);
                     continue;
                 };
                 // It may be an hour's or a minute's first: the rows belong where it was received,
@@ -370,8 +379,8 @@ impl Decoder {
                     export,
                     rate: None,
                 };
-                self.data_records(session, &layout, &set.body, &context);
-                self.sessions.both(session).1.counters.sets_recovered += 1;
+                self.data_records(index, &layout, &set.body, &context);
+                self.sessions.both(index).1.counters.sets_recovered += 1;
             }
         }
         templates.clear();

@@ -281,13 +281,24 @@ impl Sessions {
         self.pending_bytes
     }
 
+    /// The session of that key, if it is known.
+    pub(crate) fn find(&self, key: &SessionKey) -> Option<usize> {
+        self.order.get(key).copied()
+    }
+
     /// What data sets of this id are laid out by: the session's own template, else the one that all
     /// of the domain's sessions which know the id agree on.
     pub(crate) fn layout(&mut self, index: usize, id: u16) -> Option<Layout> {
-        let (session, domain) = self.both(index);
+        let session = &self.sessions[index];
         if let Some(known) = session.templates.get(&id) {
             return Some(known.layout.clone());
         }
+        self.agreed_layout(session.domain, id)
+    }
+
+    /// What the sessions of a domain that know the id agree on.
+    pub(crate) fn agreed_layout(&mut self, domain: usize, id: u16) -> Option<Layout> {
+        let domain = &mut self.domains[domain];
         let agreed = domain.agreed.get(&id).filter(|agreed| !agreed.conflict)?;
         domain.counters.sets_by_sibling += 1;
         Some(agreed.layout.clone())
@@ -315,7 +326,7 @@ impl Sessions {
             domain.counters.templates += 1;
             return Ok(false);
         }
-        let template = definition.to_template(limits.fields_per_template)?;
+        let template = without_empty_fields(definition.to_template(limits.fields_per_template)?);
         domain.counters.templates += 1;
         domain.counters.templates_changed += u64::from(changes);
         let layout = if template.is_options() {
@@ -394,6 +405,10 @@ impl Sessions {
         wanted: impl Fn(&WaitingSet) -> bool,
     ) -> Vec<WaitingSet> {
         let domain = &mut self.domains[domain];
+        if !domain.waiting.iter().any(&wanted) {
+            // Most templates are waited for by none, and the others need not move.
+            return Vec::new();
+        }
         let (taken, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut domain.waiting)
             .into_iter()
             .partition(wanted);
@@ -431,6 +446,16 @@ impl Sessions {
             .iter()
             .flat_map(|(_, session)| session.templates.values().map(|known| (session.key, known)))
     }
+}
+
+/// Fields of no length tell nothing, but a thousand of them would make each record of a single byte
+/// take a thousand steps.
+fn without_empty_fields(mut template: Template) -> Template {
+    let scopes = template.fields.iter().take(template.scope_count.into());
+    // There are no more of them than scopes.
+    template.scope_count -= scopes.filter(|field| field.length == 0).count() as u16;
+    template.fields.retain(|field| field.length > 0);
+    template
 }
 
 impl Session {

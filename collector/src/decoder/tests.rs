@@ -6,7 +6,9 @@ use forebay_wire::encode::{FixedRecord, IpfixBuilder, V9Builder, fixed as write_
 use forebay_wire::{ElementId, FieldSpecifier, Template};
 
 use super::*;
-use crate::config::{ExtraType, Limits};
+use crate::config::ExtraType;
+
+mod limits;
 
 const EXPORT_SECS: u32 = 1_700_000_000;
 const RECEIVED_NS: u64 = 1_700_000_001_500_000_000;
@@ -162,70 +164,6 @@ fn a_set_before_its_template_waits_and_is_decoded_when_it_comes() {
         (3, 1, 1)
     );
     assert_eq!(line.decoder.tables().pending_bytes, 0);
-}
-
-#[test]
-fn what_waits_too_long_or_is_too_much_is_counted_as_lost() {
-    let limits = Limits {
-        pending_bytes_per_exporter: 300,
-        ..Limits::default()
-    };
-    let mut line = Line::new(DecoderConfig {
-        limits,
-        ..DecoderConfig::default()
-    });
-    for packets in 0..10 {
-        line.ipfix(1, |message| {
-            message.data(256, [packets], simple_record);
-        });
-    }
-    let counters = line.counters();
-    let lost = counters
-        .reasons
-        .count(Scope::Set, "template_missing_too_many_bytes");
-    let waiting = line
-        .decoder
-        .domains()
-        .map(|domain| domain.sets_waiting)
-        .sum::<u64>();
-    assert!(waiting > 0 && lost > 0);
-    assert_eq!((counters.sets_waited, waiting + lost), (10, 10));
-
-    line.decoder.tick((RECEIVED_NS / 1000) as i64 + 301_000_000);
-    let counters = line.counters();
-    assert_eq!(
-        counters
-            .reasons
-            .count(Scope::Set, "template_missing_too_long"),
-        waiting
-    );
-    assert_eq!(line.decoder.tables().pending_bytes, 0);
-}
-
-#[test]
-fn a_set_whose_template_is_put_out_at_once_waits_on_and_is_counted_once() {
-    let limits = Limits {
-        templates_per_domain: 1,
-        ..Limits::default()
-    };
-    let mut line = Line::new(DecoderConfig {
-        limits,
-        ..DecoderConfig::default()
-    });
-    line.ipfix(1, |m| {
-        m.data(256, [3], simple_record);
-    });
-    line.ipfix(1, |m| {
-        m.templates([&simple(256), &simple(257)]);
-    });
-    let counters = line.counters();
-    assert_eq!((counters.sets_waited, counters.sets_recovered), (1, 0));
-    line.ipfix(1, |m| {
-        m.templates([&simple(256)]);
-    });
-    let counters = line.counters();
-    assert_eq!((counters.sets_waited, counters.sets_recovered), (1, 1));
-    assert_eq!(counters.records, 1);
 }
 
 #[test]
@@ -497,89 +435,6 @@ fn a_variable_length_element_becomes_a_configured_column() {
         [Some("a.example"), Some("")]
     );
     assert_eq!(u64s(&batch, "packets"), [Some(7); 2]);
-}
-
-/// Five sessions each of twenty exporters, with three templates and a set that has none.
-fn crowd(limits: Limits) -> Line {
-    let mut line = Line::new(DecoderConfig {
-        limits,
-        ..DecoderConfig::default()
-    });
-    for exporter in 0..20_u8 {
-        for port in 1..6 {
-            let mut payload = Vec::new();
-            let header = ipfix::Header {
-                length: 0,
-                export_secs: EXPORT_SECS,
-                sequence: ipfix::RecordSequence(0),
-                observation_domain: 7,
-            };
-            let mut builder = IpfixBuilder::new(&mut payload, header);
-            builder.templates([&simple(256), &simple(257), &simple(258)]);
-            builder.data(999, [1], simple_record);
-            builder.finish().expect("fits");
-            line.decoder.decode(&Datagram {
-                source: ([192, 0, 2, exporter], port).into(),
-                destination: ([192, 0, 2, 99], 4739).into(),
-                received_ns: RECEIVED_NS,
-                payload: &payload,
-            });
-            let tables = line.decoder.tables();
-            assert!(tables.exporters <= limits.exporters, "{tables:?}");
-            assert!(tables.templates <= limits.templates, "{tables:?}");
-        }
-    }
-    line
-}
-
-#[test]
-fn tables_stay_within_their_limits_and_count_what_that_costs() {
-    let all = Limits::default();
-    let cases = [
-        (
-            "exporters",
-            Limits {
-                exporters: 2,
-                ..all
-            },
-        ),
-        ("domains", Limits { domains: 8, ..all }),
-        (
-            "domains_per_exporter",
-            Limits {
-                domains_per_exporter: 3,
-                ..all
-            },
-        ),
-        (
-            "templates_per_domain",
-            Limits {
-                templates_per_domain: 2,
-                ..all
-            },
-        ),
-        (
-            "templates",
-            Limits {
-                templates: 7,
-                ..all
-            },
-        ),
-    ];
-    for (limit, limits) in cases {
-        let line = crowd(limits);
-        let counters = line.counters();
-        assert!(counters.reasons.count(Scope::Limit, limit) > 0, "{limit}");
-        // What was put out is still counted.
-        assert_eq!(counters.datagrams, 100, "{limit}");
-        let waiting: u64 = line
-            .decoder
-            .domains()
-            .map(|domain| domain.sets_waiting)
-            .sum();
-        let lost = counters.reasons.total(Scope::Set);
-        assert_eq!(counters.sets_waited, waiting + lost, "{limit}");
-    }
 }
 
 #[test]
