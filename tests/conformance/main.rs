@@ -17,11 +17,14 @@ use capture::Report;
 use corpus::Corpus;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
+/// A test that needs the corpus.
+type Test = fn(&Corpus);
+
 /// Unexplained mismatches that are printed at most.
 const SHOWN_MAX: usize = 60;
 
 fn main() {
-    let tests: [(&str, fn(&Corpus)); 2] = [
+    let tests: [(&str, Test); 2] = [
         (
             "every_field_that_others_saw_is_decoded_the_same",
             every_field_that_others_saw_is_decoded_the_same,
@@ -39,7 +42,7 @@ fn main() {
 }
 
 /// Runs a test on the corpus, if there is one here.
-fn on_corpus(test: fn(&Corpus)) -> Result<Completion, Failed> {
+fn on_corpus(test: Test) -> Result<Completion, Failed> {
     let Some(folder) = std::env::var_os("FOREBAY_CORPUS") else {
         return needs::missing("FOREBAY_CORPUS is not set");
     };
