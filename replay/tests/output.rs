@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -79,23 +80,42 @@ fn a_capture_holds_the_messages_and_the_truth_lies_beside_it() {
 #[test]
 fn a_capture_that_cannot_be_written_leaves_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    // A directory is in the way of the file's name.
-    let path = directory.path().join("taken");
-    fs::create_dir(&path).unwrap();
+    // A directory is in the way of the truth's name.
+    let path = directory.path().join("a");
+    let taken = directory.path().join("a.truth.json");
+    fs::create_dir(&taken).unwrap();
     let error = to_capture(config(), &path, &mut |_| ())
         .unwrap_err()
         .to_string();
     assert!(
-        error.starts_with(&format!("cannot write {}: ", path.display())),
+        error.starts_with(&format!("cannot write {}: ", taken.display())),
         "{error}"
     );
-    assert_eq!(names(directory.path()), ["taken"]);
+    assert_eq!(names(directory.path()), ["a.truth.json"]);
 
     let path = directory.path().join("missing/traffic.pcap");
     let error = to_capture(config(), &path, &mut |_| ())
         .unwrap_err()
         .to_string();
     assert!(error.starts_with("cannot create capture "), "{error}");
+}
+
+#[test]
+fn what_is_no_file_is_not_replaced_by_a_capture() {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = directory.path().join("folder");
+    fs::create_dir(&folder).unwrap();
+    // As a device or a pipe would be.
+    let socket = directory.path().join("socket");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    for path in [folder, socket] {
+        let error = to_capture(config(), &path, &mut |_| ())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("is there and is no file"), "{error}");
+        assert!(!fs::metadata(&path).unwrap().is_file());
+    }
+    assert_eq!(names(directory.path()), ["folder", "socket"]);
 }
 
 /// Runs `send` against a socket and returns what it received, by sender.

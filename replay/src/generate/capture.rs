@@ -29,6 +29,12 @@ pub enum CaptureError {
     /// The capture cannot be written.
     #[error(transparent)]
     Capture(#[from] CaptureWriteError),
+    /// A device, a pipe or a folder has the capture's name: a file would take its place.
+    #[error("{} is there and is no file: choose another name", path.display())]
+    NotAFile {
+        /// What has the name.
+        path: PathBuf,
+    },
     /// The truth cannot be written, or a file not be given its name.
     #[error("cannot write {}: {source}", path.display())]
     Write {
@@ -44,13 +50,18 @@ pub enum CaptureError {
 ///
 /// # Errors
 ///
-/// The configuration cannot be generated, or a file not be written.
+/// The configuration cannot be generated, a file not be written, or what has its name is none.
 pub fn to_capture(
     config: GenerateConfig,
     path: &Path,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Truth, CaptureError> {
     let mut generator = Generator::new(config)?;
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(CaptureError::NotAFile {
+            path: path.to_owned(),
+        });
+    }
     let truth_path = with_suffix(path, ".truth.json");
     let (capture_part, truth_part) = (
         with_suffix(path, ".part"),
