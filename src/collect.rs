@@ -28,7 +28,7 @@ mod stats;
 mod summary;
 
 use raw::LogName;
-pub(crate) use raw::Raw as Flags;
+pub(crate) use raw::{Listen, Raw as Flags};
 use settings::{Settings, Source};
 use summary::Rates;
 

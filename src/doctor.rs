@@ -9,6 +9,7 @@ use clap::Args;
 use forebay_udp::wildcard;
 use serde::Serialize;
 
+use crate::collect::Listen;
 use crate::outcome::Outcome;
 
 mod machine;
@@ -25,9 +26,9 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "DIR", default_value = "flows")]
     output: PathBuf,
 
-    /// The addresses that are going to be listened on (default: ports 2055 and 4739 of every address)
-    #[arg(long, value_name = "ADDR:PORT")]
-    listen: Vec<SocketAddr>,
+    /// What is going to be listened on: ADDR:PORT, or PORT for every address [default: 2055 and 4739]
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    listen: Vec<Listen>,
 
     /// An array of JSON objects
     #[arg(long)]
@@ -83,13 +84,13 @@ pub(crate) fn run(flags: &Flags) -> Result<Outcome> {
     let machine = Machine::this();
     let mut checks = machine.checks();
     checks.extend(output::checks(&flags.output, &machine));
-    let standard = [wildcard(2055), wildcard(4739)];
+    let standard = [wildcard(2055), wildcard(4739)].map(Listen);
     let listen = if flags.listen.is_empty() {
         &standard[..]
     } else {
         &flags.listen
     };
-    checks.extend(listen.iter().map(|&address| port(address)));
+    checks.extend(listen.iter().map(|&Listen(address)| port(address)));
 
     let mut out = io::stdout().lock();
     if flags.json {

@@ -14,7 +14,7 @@ use forebay_replay::generate::{
 use crate::clock;
 use crate::outcome::{Outcome, WrongUsage};
 use crate::progress::{StatusLine, thousands};
-use crate::units::{Count, Rate, Size};
+use crate::units::{Count, Rate, Size, export_version, socket_address};
 
 /// Generate export traffic of known content, to a capture file or to a collector.
 ///
@@ -27,7 +27,7 @@ pub(crate) struct Flags {
     output: Option<PathBuf>,
 
     /// Send to a collector, each exporter from its own address
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = socket_address)]
     to: Option<SocketAddr>,
 
     /// How many exporters; each sends one version
@@ -43,6 +43,7 @@ pub(crate) struct Flags {
         long,
         value_name = "N,…",
         value_delimiter = ',',
+        value_parser = export_version,
         default_value = "5,9,10"
     )]
     versions: Vec<u8>,

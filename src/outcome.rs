@@ -46,7 +46,16 @@ pub(crate) fn report(error: &Error) -> ExitCode {
         // Whoever read our output has seen enough.
         return ExitCode::SUCCESS;
     }
-    complain(&one_line(&describe(error)));
+    let mut text = describe(error);
+    if error
+        .chain()
+        .next()
+        .is_some_and(|outermost| outermost.is::<io::Error>())
+    {
+        // What is read or written elsewhere is told by its name; only standard output has none.
+        text.insert_str(0, "cannot write to standard output: ");
+    }
+    complain(&one_line(&text));
     if error.chain().any(|cause| cause.is::<WrongUsage>()) {
         ExitCode::from(2)
     } else {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -188,6 +189,20 @@ impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for FromText<T> {
     fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
         self.visit_str(&number.to_string())
     }
+}
+
+/// An address with its port.
+pub(crate) fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!("\"{text}\" is no address and port: write it as 127.0.0.1:9180 or [::1]:9180")
+    })
+}
+
+/// An export version by its number; which of them will do is another question.
+pub(crate) fn export_version(text: &str) -> Result<u8, String> {
+    text.parse().map_err(|_| {
+        format!("\"{text}\" is no export version: write its number, such as 9, or 10 for IPFIX")
+    })
 }
 
 macro_rules! deserialize_from_text {

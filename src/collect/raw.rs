@@ -12,7 +12,8 @@ use forebay_udp::wildcard;
 use serde::Deserialize;
 
 use crate::config_file::{self, TableKeys};
-use crate::units::{Period, Size, deserialize_from_text};
+use crate::outcome::WrongUsage;
+use crate::units::{Period, Size, deserialize_from_text, export_version, socket_address};
 
 /// The heading of how much is kept of what the network sends.
 const LIMITS: &str = "Limits, of each shard";
@@ -42,7 +43,7 @@ pub(crate) struct Raw {
     pub(super) output: Option<PathBuf>,
 
     /// The export versions to accept [default: 1,5,7,9,10]
-    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = export_version)]
     pub(super) versions: Vec<u8>,
 
     /// Threads that receive and decode [default: one per core, at most 4]
@@ -86,7 +87,7 @@ pub(crate) struct Raw {
     pub(super) queue_size: Option<Size>,
 
     /// Serve /metrics, /stats and /healthz here
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = socket_address)]
     pub(super) http: Option<SocketAddr>,
 
     /// How messages are logged, to standard error [default: text]
@@ -164,7 +165,7 @@ const TABLES: &[TableKeys] = &[TableKeys {
 
 /// An address to listen on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Listen(pub(super) SocketAddr);
+pub(crate) struct Listen(pub(crate) SocketAddr);
 
 impl FromStr for Listen {
     type Err = String;
@@ -214,11 +215,13 @@ pub(crate) enum LogName {
 }
 
 impl Raw {
-    /// The flags with what the configuration file adds to them.
-    pub(super) fn with_file(self) -> Result<Self> {
+    /// The flags with what the configuration file adds to them. `check` looks at the file alone, so that what is wrong
+    /// in it is told by its name.
+    pub(super) fn with_file(self, check: fn(&Self) -> Result<()>) -> Result<Self> {
         match &self.config {
             Some(path) => {
                 let file = config_file::load(path, TABLES)?;
+                check(&file).map_err(|error| WrongUsage(format!("{}: {error}", path.display())))?;
                 Ok(self.over(file))
             }
             None => Ok(self),

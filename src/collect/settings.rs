@@ -52,7 +52,11 @@ impl Settings {
     /// # Errors
     /// Something makes no sense: wrong usage, by the name of the setting.
     pub(super) fn new(raw: Raw) -> Result<Self> {
-        let raw = raw.with_file()?;
+        let raw = raw.with_file(check)?;
+        Self::checked(&raw)
+    }
+
+    fn checked(raw: &Raw) -> Result<Self> {
         let columns = columns(&raw.column)?;
         let defaults = DecoderConfig::default();
         let rotation_seconds = match raw.rotate {
@@ -63,22 +67,19 @@ impl Settings {
             decoder: DecoderConfig {
                 columns,
                 versions: versions(&raw.versions)?,
-                limits: limits(&raw)?,
+                limits: limits(raw)?,
                 rotation_seconds,
                 ..defaults
             },
             output: raw.output.clone().unwrap_or_else(|| PathBuf::from("flows")),
-            format: format(&raw)?,
+            format: format(raw)?,
             segment_bytes: size("rotate-size", raw.rotate_size, 1 << 30, 1 << 20)?,
             min_free_bytes: size("min-free", raw.min_free, 1 << 30, 0)?,
-            retention: Retention {
-                bytes: raw.retain_size.map(|Size(bytes)| bytes),
-                age_us: raw.retain_age.map(micros),
-            },
+            retention: retention(raw, rotation_seconds)?,
             queue_bytes: bytes("queue-size", raw.queue_size, 256 << 20, 1 << 20)?,
         };
         Ok(Self {
-            source: source(&raw)?,
+            source: source(raw)?,
             collector,
             http: raw.http,
             log: raw.log.unwrap_or(LogName::Text),
@@ -88,6 +89,11 @@ impl Settings {
                 .map_or(Duration::from_secs(10), |Period(grace)| grace),
         })
     }
+}
+
+/// Whether a configuration file makes sense by itself.
+fn check(file: &Raw) -> Result<()> {
+    Settings::checked(file).map(drop)
 }
 
 fn wrong<T>(what: String) -> Result<T> {
@@ -190,6 +196,26 @@ fn bytes(name: &str, told: Option<Size>, default: u64, least: u64) -> Result<usi
     }
 }
 
+/// Retention removes flows for good: 0, which means "no limit" elsewhere, is none of its values.
+fn retention(raw: &Raw, rotation_seconds: u32) -> Result<Retention> {
+    let bytes = match raw.retain_size {
+        None => None,
+        told => Some(size("retain-size", told, 0, 1 << 20)?),
+    };
+    if let Some(Period(age)) = raw.retain_age {
+        let least = Duration::from_secs(rotation_seconds.into());
+        if age < least {
+            return wrong(format!(
+                "retain-age is {age:?}, but must be at least {least:?}, which a flow file spans"
+            ));
+        }
+    }
+    Ok(Retention {
+        bytes,
+        age_us: raw.retain_age.map(micros),
+    })
+}
+
 fn micros(Period(period): Period) -> i64 {
     i64::try_from(period.as_micros()).unwrap_or(i64::MAX)
 }
@@ -259,9 +285,10 @@ fn columns(raw: &[RawColumn]) -> Result<Columns> {
             let known = known.join(", ");
             return Err(told(format!("\"{kind}\" is no type: choose from {known}{near}")).into());
         };
+        // The error says the name.
         columns
             .add(name, element, *kind)
-            .map_err(|error| told(error.to_string()))?;
+            .map_err(|error| WrongUsage(error.to_string()))?;
     }
     Ok(columns)
 }

@@ -1,5 +1,6 @@
 //! What a collector tells people: of its buffers, on the status line, at the end.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use forebay_collector::{Counters, Scope, Status};
@@ -57,7 +58,7 @@ pub(super) fn status_line(status: &Status, rates: &mut Rates, now: Instant) -> S
         "{} flows/s  {} of {}  {}",
         thousands(rates.per_second(total.records, now)),
         counted(total.records, "flow"),
-        counted(status.exporters() as u64, "exporter"),
+        counted(heard(status) as u64, "exporter"),
         losses(status, &total)
     );
     if status.files.paused {
@@ -66,13 +67,21 @@ pub(super) fn status_line(status: &Status, rates: &mut Rates, now: Instant) -> S
     text
 }
 
+/// The exporters that sent something: others are known by the templates of an earlier run.
+fn heard(status: &Status) -> usize {
+    let domains = status.shards.iter().flat_map(|shard| &shard.domains);
+    let heard = domains.filter(|domain| domain.counters.datagrams > 0);
+    let addresses: BTreeSet<&str> = heard.map(|domain| &*domain.exporter).collect();
+    addresses.len()
+}
+
 /// What has happened.
 pub(super) fn ended(status: &Status) -> String {
     let (total, files) = (status.total(), &status.files);
     let mut text = format!(
         "{} of {}, {} stored; {}",
         counted(total.datagrams, "datagram"),
-        counted(status.exporters() as u64, "exporter"),
+        counted(heard(status) as u64, "exporter"),
         counted(files.stored, "flow"),
         losses(status, &total)
     );
@@ -156,7 +165,37 @@ fn losses(status: &Status, total: &Counters) -> String {
 
 #[cfg(test)]
 mod tests {
+    use forebay_collector::DomainStatus;
+
     use super::*;
+
+    #[test]
+    fn exporters_known_from_an_earlier_run_are_not_counted_before_they_send() {
+        let mut domain = DomainStatus {
+            exporter: "192.0.2.1".into(),
+            version: 9,
+            observation_domain: 0,
+            last_us: 0,
+            serial: 1,
+            sets_waiting: 0,
+            counters: Counters::default(),
+        };
+        let mut status = Status::default();
+        status.shards.resize_with(1, Default::default);
+        let shard = status.shards.first_mut().expect("one shard");
+        shard.tables.exporters = 1;
+        shard.domains.push(domain.clone());
+        assert!(ended(&status).starts_with("0 datagrams of 0 exporters"));
+
+        domain.counters.datagrams = 1;
+        let again = DomainStatus {
+            observation_domain: 1,
+            ..domain.clone()
+        };
+        let shard = status.shards.first_mut().expect("one shard");
+        shard.domains = vec![domain, again];
+        assert!(ended(&status).starts_with("2 datagrams of 1 exporter,"));
+    }
 
     #[test]
     fn losses_are_told_with_their_reasons() {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use super::Check;
+use crate::progress::thousands;
 use crate::units::Size;
 
 /// The receive buffer that `collect` asks for unless told otherwise.
@@ -109,9 +110,10 @@ impl Machine {
             Some(count) => Check::warn(
                 NAME,
                 format!(
-                    "{count} datagrams were dropped in full receive buffers since the machine started"
+                    "{} datagrams were dropped in full receive buffers since the machine started",
+                    thousands(count)
                 ),
-                "by which program, `ss -ulmn` tells (d…); if by a collector: raise net.core.rmem_max, or give it more shards",
+                "by which program, `ss -ulmnp` tells (the number after d, at the end of skmem); if by a collector: raise net.core.rmem_max, or give it more shards",
             ),
             None => Check::warn(NAME, "the kernel does not say", "is /proc mounted?"),
         }

@@ -2,7 +2,7 @@
 
 use std::net::UdpSocket;
 
-use crate::support::{Folder, fails, forebay, v5};
+use crate::support::{Folder, command, ended, fails, forebay, v5};
 
 #[test]
 fn a_flag_nobody_knows_is_wrong_usage_and_told_with_the_nearest() {
@@ -27,6 +27,49 @@ fn a_flag_nobody_knows_is_wrong_usage_and_told_with_the_nearest() {
     assert!(
         line.contains("--output <CAPTURE>|--to <ADDR:PORT>"),
         "{line}"
+    );
+}
+
+#[test]
+fn an_address_or_a_version_that_is_none_is_told_with_how_to_write_it() {
+    for (arguments, what) in [
+        (
+            ["collect", "--http", "127.0.0.1"],
+            "write it as 127.0.0.1:9180",
+        ),
+        (
+            ["generate", "--to", "localhost"],
+            "\"localhost\" is no address and port",
+        ),
+        (["doctor", "--listen", "::1"], "write ADDR:PORT"),
+        (["collect", "--versions", "ipfix"], "10 for IPFIX"),
+        (
+            ["generate", "--versions", "v9"],
+            "\"v9\" is no export version",
+        ),
+    ] {
+        let line = fails(2, &arguments);
+        assert!(line.contains(what), "{line}");
+    }
+}
+
+#[test]
+fn output_that_cannot_be_written_is_told() {
+    let folder = Folder::new();
+    let capture = folder.capture("a.pcap", &[v5()]);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+    let mut inspect = command(&["inspect", &capture]);
+    inspect
+        .stdout(full.unwrap())
+        .stderr(std::process::Stdio::piped());
+    let ended = ended(inspect.spawn().unwrap().wait_with_output().unwrap());
+    assert_eq!(ended.code, 1);
+    assert!(
+        ended
+            .stderr
+            .starts_with("forebay: cannot write to standard output: "),
+        "{}",
+        ended.stderr
     );
 }
 
@@ -141,6 +184,9 @@ fn a_configuration_is_checked_whole_before_anything_is_opened() {
         line.contains("cannot read configuration") && line.contains(&missing),
         "{line}"
     );
+
+    let zero = folder.write("zero.toml", "retain-size = 0\n");
+    assert!(collect(&zero, 2).contains("zero.toml: retain-size is 0B"));
 
     let directory = folder.path("");
     assert!(collect(&directory, 1).contains(&directory));

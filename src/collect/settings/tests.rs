@@ -128,6 +128,17 @@ fn what_makes_no_sense_is_told_by_its_name() {
         ),
         ("--max-fields 0", "", "max-fields is 0"),
         (
+            "--retain-size 0",
+            "",
+            "retain-size is 0B, but must be at least 1MiB",
+        ),
+        (
+            "--retain-age 59s",
+            "",
+            "retain-age is 59s, but must be at least 60s",
+        ),
+        ("", "shards = 0", "collect.toml: shards is 0"),
+        (
             "",
             "listen = ['nowhere']",
             ":1: \"nowhere\" is no address to listen on",
@@ -144,6 +155,11 @@ fn what_makes_no_sense_is_told_by_its_name() {
         ),
         ("", "max-exporter = 2", "did you mean \"max-exporters\"?"),
         ("", "max-exporters = 'many'", ":1: "),
+        (
+            "",
+            "[[column]]\nname = 'bytes'\nelement = '95'\ntype = 'u64'",
+            "collect.toml: column \"bytes\" exists already",
+        ),
     ] {
         let problem = problem(flags, file);
         assert!(problem.contains(what), "{flags} {file}: {problem}");
