@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use forebay_udp::Datagram;
+use forebay_udp::capture::CaptureCounts;
 use forebay_wire::message::Message;
 use forebay_wire::record::Records;
 use forebay_wire::set::{Set, SetKind, Sets, Version};
@@ -42,6 +43,8 @@ pub struct DomainStatus {
     pub observation_domain: u32,
     /// When it was last heard, in microseconds since 1970.
     pub last_us: i64,
+    /// Tells it from one of the same name that limits put out before.
+    pub serial: u64,
     /// Data sets that wait for their template now.
     pub sets_waiting: u64,
     /// What was counted of it.
@@ -436,6 +439,22 @@ impl Decoder {
         self.batches.ready.pop_front()
     }
 
+    /// Counts the packets of a capture whose datagrams could not be read.
+    pub fn count_unreadable(&mut self, counts: &CaptureCounts) {
+        let reasons = [
+            ("capture_truncated", counts.truncated),
+            ("capture_malformed", counts.malformed),
+            ("capture_unsupported_link", counts.unsupported_link),
+            ("fragments_malformed", counts.fragments_malformed),
+            ("fragments_expired", counts.fragments_expired),
+            ("fragments_over_limit", counts.fragments_over_limit),
+        ];
+        for (reason, count) in reasons {
+            self.unassigned.datagrams += count;
+            self.unassigned.reasons.add(Scope::Datagram, reason, count);
+        }
+    }
+
     /// Hands over what there is, whatever its age.
     pub fn flush(&mut self) {
         self.batches.hand_over(i64::MAX);
@@ -448,6 +467,7 @@ impl Decoder {
             version: domain.version,
             observation_domain: domain.id,
             last_us: domain.last_us,
+            serial: domain.serial,
             sets_waiting: domain.waiting.len() as u64,
             counters: domain.counters.clone(),
         })

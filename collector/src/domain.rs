@@ -36,6 +36,8 @@ pub(crate) struct Domain {
     pub(crate) name: Arc<str>,
     pub(crate) version: u8,
     pub(crate) id: u32,
+    /// Tells it from one of the same name that was put out before.
+    pub(crate) serial: u64,
     /// How many transport sessions it has.
     pub(crate) sessions: usize,
     /// What they agree on, by template id.
@@ -54,12 +56,13 @@ pub(crate) struct Domain {
 }
 
 impl Domain {
-    pub(crate) fn new(key: SessionKey, name: Arc<str>) -> Self {
+    pub(crate) fn new(key: SessionKey, name: Arc<str>, serial: u64) -> Self {
         Self {
             address: key.address,
             name,
             version: key.version,
             id: key.domain,
+            serial,
             sessions: 0,
             agreed: AHashMap::new(),
             counters: Counters::default(),

@@ -93,6 +93,8 @@ pub(crate) struct RowPlan {
     pub(crate) times: Times,
     pub(crate) sampling: Sampling,
     pub(crate) icmp_in_port: Option<IcmpInPort>,
+    /// Whether a column of values of any length is among the writes.
+    pub(crate) octets: bool,
 }
 
 /// How to tell the family of each record where a template has both families' addresses.
@@ -318,8 +320,10 @@ impl Layout {
                 });
             }
         }
+        let any_length = |write: &Write| matches!(write.convert, Convert::Octets | Convert::Text);
         RowPlan {
             family,
+            octets: writes.iter().any(any_length),
             writes,
             times: self.times(),
             sampling: self.sampling(),

@@ -15,6 +15,9 @@ use crate::options::interval_rate;
 use crate::plan::{Choice, Place, Plan, RowPlan, Rows, Sampling, Shape};
 use crate::time::{self, ExportTime};
 
+/// A batch with configured columns of any length is handed over at so many bytes.
+const BATCH_BYTES: usize = 16 << 20;
+
 /// What all records of a set have in common.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Context {
@@ -252,7 +255,7 @@ impl Batches {
             &domain.samplers,
         );
         batch.advance(count);
-        if batch.rows() >= self.capacity {
+        if batch.rows() >= self.capacity || rows.octets && batch.bytes() >= BATCH_BYTES {
             self.hand_over_one(rows.family);
         }
     }

@@ -320,10 +320,12 @@ impl Shard {
                     match capture.next() {
                         Ok(Some(datagram)) => self.decoder.decode(&datagram),
                         Ok(None) => {
+                            self.decoder.count_unreadable(capture.counts());
                             progress(&capture);
                             continue 'captures;
                         }
                         Err(error) => {
+                            self.decoder.count_unreadable(capture.counts());
                             result = Err(error);
                             break 'captures;
                         }

@@ -151,7 +151,7 @@ impl Sessions {
             Some(&index) => index,
             None => {
                 let name = Arc::clone(&exporter.name);
-                let index = self.domains.insert(Domain::new(key, name));
+                let index = self.domains.insert(Domain::new(key, name, self.heard));
                 exporter.domains.push(index);
                 index
             }

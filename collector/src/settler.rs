@@ -175,7 +175,7 @@ impl Settler {
         }
         self.waiting.pop_front();
         with(&self.files, |files| {
-            files.segments_waiting = self.waiting.len()
+            files.segments_waiting = files.segments_waiting.saturating_sub(1);
         });
         true
     }
@@ -209,7 +209,8 @@ impl Settler {
 #[derive(Debug)]
 pub(crate) struct Ledger {
     since_us: i64,
-    domains: BTreeMap<DomainKey, Counters>,
+    /// What each domain had counted, and which one of that name it was.
+    domains: BTreeMap<DomainKey, (u64, Counters)>,
     unassigned: Counters,
     kernel_drops: u64,
 }
@@ -239,19 +240,28 @@ impl Ledger {
     fn rows(&self, status: &Status, now_us: i64) -> Vec<LedgerRow> {
         let mut rows = Vec::new();
         let interval = (self.since_us, now_us);
-        for (key, domain) in status.domains() {
-            let since = match self.domains.get(&key) {
-                // Fewer: limits put the domain out, and it has come back.
-                Some(earlier) if earlier.datagrams <= domain.counters.datagrams => {
+        let domains = status.domains();
+        for (key, domain) in &domains {
+            let since = match self.domains.get(key) {
+                Some((serial, earlier)) if *serial == domain.serial => {
                     domain.counters.since(earlier)
                 }
-                _ => domain.counters,
+                _ => domain.counters.clone(),
             };
             if since != Counters::default() {
-                rows.push(row(interval, Some(&key), &since, 0));
+                rows.push(row(interval, Some(key), &since, 0));
             }
         }
-        let unassigned = unassigned(status).since(&self.unassigned);
+        let mut unassigned = unassigned(status).since(&self.unassigned);
+        // What limits put out has all its counts there, those that were told before too.
+        for (key, (serial, earlier)) in &self.domains {
+            if domains
+                .get(key)
+                .is_none_or(|domain| domain.serial != *serial)
+            {
+                unassigned = unassigned.since(earlier);
+            }
+        }
         let drops = status.kernel_drops() - self.kernel_drops;
         if unassigned != Counters::default() || drops > 0 {
             rows.push(row(interval, None, &unassigned, drops));
@@ -261,10 +271,9 @@ impl Ledger {
 
     fn commit(&mut self, status: &Status, now_us: i64) {
         self.since_us = now_us;
-        self.domains = status
-            .domains()
-            .into_iter()
-            .map(|(key, d)| (key, d.counters))
+        let domains = status.domains().into_iter();
+        self.domains = domains
+            .map(|(key, d)| (key, (d.serial, d.counters)))
             .collect();
         self.unassigned = unassigned(status);
         self.kernel_drops = status.kernel_drops();
@@ -348,6 +357,7 @@ mod tests {
             version: 9,
             observation_domain: 7,
             last_us: 0,
+            serial: 1,
             sets_waiting: 0,
             counters,
         };
@@ -375,10 +385,19 @@ mod tests {
     }
 
     #[test]
-    fn a_domain_that_comes_back_begins_anew() {
+    fn a_domain_that_was_put_out_is_not_told_twice() {
         let mut ledger = Ledger::new(0);
         ledger.commit(&status(10, 0), 1);
-        let rows = ledger.rows(&status(4, 0), 2);
-        assert_eq!((rows[0].records, rows[0].records_stored), (4, 4));
+        // It had two more when limits put it out, and is back with as many as before.
+        let mut later = status(10, 0);
+        later.shards[0].domains[0].serial = 2;
+        later.shards[0].unassigned.datagrams = 12;
+        later.shards[0].unassigned.records = 12;
+        let rows = ledger.rows(&later, 2);
+        let told: Vec<_> = rows
+            .iter()
+            .map(|row| (row.exporter.is_some(), row.records))
+            .collect();
+        assert_eq!(told, [(true, 10), (false, 2)]);
     }
 }

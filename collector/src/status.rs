@@ -61,6 +61,27 @@ pub struct FileStatus {
     pub paused: bool,
 }
 
+/// Domains that are told apart in what could not be written: as many as a shard knows by default.
+const NOT_WRITTEN_MAX: usize = 131_072;
+
+impl FileStatus {
+    /// Counts flows that could not be written. Beyond a number of domains, which forged exporters on
+    /// a full disk reach, the rest is counted together.
+    pub(crate) fn add_not_written(&mut self, key: DomainKey, reason: &'static str, rows: u64) {
+        let known = self.not_written.contains_key(&(key.clone(), reason));
+        let key = if known || self.not_written.len() < NOT_WRITTEN_MAX {
+            key
+        } else {
+            DomainKey {
+                exporter: "others".into(),
+                version: 0,
+                observation_domain: 0,
+            }
+        };
+        *self.not_written.entry((key, reason)).or_default() += rows;
+    }
+}
+
 /// What a collector is doing.
 #[derive(Debug, Clone, Default)]
 pub struct Status {

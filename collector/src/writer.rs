@@ -63,7 +63,7 @@ pub(crate) fn run(
                                     version: origin.export_version,
                                     observation_domain: origin.observation_domain,
                                 };
-                                *files.not_written.entry((key, reason)).or_default() += origin.rows;
+                                files.add_not_written(key, reason, origin.rows);
                             }
                         });
                         failing = true;

@@ -67,7 +67,7 @@ pub fn settle(
 ) -> Result<Settled, StoreError> {
     let name = SegmentName::of(segment)?;
     let target = dataset.final_path(name, PARQUET_EXTENSION);
-    if let Some(settled) = finish_earlier(segment, &target)? {
+    if let Some(settled) = finish_earlier(dataset, segment, name)? {
         return Ok(settled);
     }
     let mut reader = SegmentReader::open(segment, None)?;
@@ -114,7 +114,7 @@ fn write_flow_file(
 pub fn keep(dataset: &Dataset, segment: &Path) -> Result<Kept, StoreError> {
     let name = SegmentName::of(segment)?;
     let target = dataset.final_path(name, SEGMENT_EXTENSION);
-    if let Some(settled) = finish_earlier(segment, &target)? {
+    if let Some(settled) = finish_earlier(dataset, segment, name)? {
         return Ok(settled);
     }
     let mut reader = SegmentReader::open(segment, Some(Vec::new()))?;
@@ -178,19 +178,28 @@ pub fn recover(dataset: &Dataset) -> Result<Vec<PathBuf>, StoreError> {
     Ok(segments)
 }
 
-/// Where the final file is there, the segment is all that is left of an earlier run.
-fn finish_earlier(segment: &Path, target: &Path) -> Result<Option<Settled>, StoreError> {
-    let Ok(metadata) = fs::metadata(target) else {
-        return Ok(None);
-    };
-    files::remove(segment)?;
-    Ok(Some(Settled {
-        path: Some(target.to_owned()),
-        rows: 0,
-        bytes: metadata.len(),
-        torn_bytes: 0,
-        was_settled: true,
-    }))
+/// Where the final file is there, the segment is all that is left of an earlier run. That run may
+/// have had the other format.
+fn finish_earlier(
+    dataset: &Dataset,
+    segment: &Path,
+    name: SegmentName,
+) -> Result<Option<Settled>, StoreError> {
+    let targets = [PARQUET_EXTENSION, SEGMENT_EXTENSION].map(|end| dataset.final_path(name, end));
+    for target in targets {
+        let Ok(metadata) = fs::metadata(&target) else {
+            continue;
+        };
+        files::remove(segment)?;
+        return Ok(Some(Settled {
+            path: Some(target),
+            rows: 0,
+            bytes: metadata.len(),
+            torn_bytes: 0,
+            was_settled: true,
+        }));
+    }
+    Ok(None)
 }
 
 fn drop_empty(segment: &Path, reader: &SegmentReader) -> Result<Settled, StoreError> {

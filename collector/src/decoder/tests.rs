@@ -508,3 +508,36 @@ fn a_batch_ends_with_its_window_and_a_little_disorder_does_not_end_one() {
         .collect();
     assert_eq!(rows, [1, 3]);
 }
+
+#[test]
+fn long_values_end_a_batch_before_its_rows_do() {
+    let mut config = DecoderConfig::default();
+    let name = ElementId::new(9, 12_235);
+    config
+        .columns
+        .add("payload", name, ExtraType::Octets)
+        .expect("a new name");
+    let mut line = Line::new(config);
+    let mut layout = simple(256);
+    layout.fields.push(FieldSpecifier {
+        element: name,
+        length: 65_535,
+    });
+    line.ipfix(1, |message| {
+        message.templates([&layout]);
+    });
+    for _ in 0..300 {
+        line.ipfix(1, |message| {
+            message.data(256, [60_000], |out, length| {
+                simple_record(out, 1);
+                forebay_wire::encode::variable_length(out, &vec![7; length]);
+            });
+        });
+    }
+    let rows: Vec<usize> = line
+        .rows()
+        .iter()
+        .map(|(_, batch)| batch.num_rows())
+        .collect();
+    assert_eq!((rows.len(), rows.iter().sum::<usize>()), (2, 300));
+}

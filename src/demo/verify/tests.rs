@@ -24,6 +24,7 @@ fn faultless() -> (Run, Tally) {
             version: exporter.version,
             observation_domain: exporter.observation_domain,
             last_us: 0,
+            serial: 1,
             sets_waiting: 0,
             counters: Counters {
                 datagrams: counts.datagrams,

@@ -27,6 +27,8 @@ use crate::settle::Compression;
 const LIMITS: Limits = Limits {
     page_rows: 1 << 15,
     group_rows: 1 << 19,
+    page_bytes: 32 << 20,
+    group_bytes: 256 << 20,
 };
 const WRITE_BYTES: usize = 1 << 18;
 
@@ -87,12 +89,17 @@ pub(crate) struct FlowFileWriter {
     limits: Limits,
     page_rows: usize,
     group_rows: usize,
+    page_bytes: usize,
+    group_bytes: usize,
 }
 
 /// A page or a row group ends with the batch that fills it.
 struct Limits {
     page_rows: usize,
     group_rows: usize,
+    /// Batches hold little but numbers; where text or octets are configured, they may be long.
+    page_bytes: usize,
+    group_bytes: usize,
 }
 
 impl FlowFileWriter {
@@ -153,6 +160,8 @@ impl FlowFileWriter {
             limits: LIMITS,
             page_rows: 0,
             group_rows: 0,
+            page_bytes: 0,
+            group_bytes: 0,
         })
     }
 
@@ -164,12 +173,17 @@ impl FlowFileWriter {
         }
         self.page_rows += rows;
         self.group_rows += rows;
-        if self.group_rows >= self.limits.group_rows {
+        let bytes = batch.get_array_memory_size();
+        self.page_bytes += bytes;
+        self.group_bytes += bytes;
+        let limits = &self.limits;
+        if self.group_rows >= limits.group_rows || self.group_bytes >= limits.group_bytes {
             return self.end_group().map_err(StoreError::parquet(&self.path));
         }
-        if self.page_rows >= self.limits.page_rows {
+        if self.page_rows >= limits.page_rows || self.page_bytes >= limits.page_bytes {
             self.columns.iter_mut().for_each(Column::end_page);
             self.page_rows = 0;
+            self.page_bytes = 0;
         }
         Ok(())
     }
@@ -185,6 +199,8 @@ impl FlowFileWriter {
         }
         self.page_rows = 0;
         self.group_rows = 0;
+        self.page_bytes = 0;
+        self.group_bytes = 0;
         Ok(())
     }
 

@@ -234,6 +234,7 @@ fn what_is_written_is_read_whatever_it_is() {
         let limits = Limits {
             page_rows: 1 + numbers.below(1000) as usize,
             group_rows: 1 + numbers.below(3000) as usize,
+            ..LIMITS
         };
         let written = write(&batches, numbers.pick(&compressions), limits);
         let groups = read(&written);
@@ -323,6 +324,7 @@ fn dictionaries_are_given_up_where_they_do_not_pay() {
     let limits = Limits {
         page_rows: rows,
         group_rows: usize::MAX,
+        ..LIMITS
     };
     let written = write(&batches, Compression::Zstd, limits);
     let groups = read(&written);
