@@ -13,6 +13,8 @@ mod needs;
 #[path = "../plain/mod.rs"]
 mod plain;
 
+use std::collections::BTreeMap;
+
 use capture::Report;
 use corpus::Corpus;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -20,7 +22,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 /// A test that needs the corpus.
 type Test = fn(&Corpus);
 
-/// Unexplained mismatches that are printed at most.
+/// Captures and fields with mismatches that are printed at most, each with the first.
 const SHOWN_MAX: usize = 60;
 
 fn main() {
@@ -66,8 +68,13 @@ fn every_field_that_others_saw_is_decoded_the_same(corpus: &Corpus) {
     }
     let name = format!("all {}", corpus.captures.len());
     println!("{}", sum.line(&name, unexplained.len()));
-    for mismatch in unexplained.iter().take(SHOWN_MAX) {
-        println!("{mismatch}");
+    let mut groups = BTreeMap::<_, Vec<_>>::new();
+    for mismatch in &unexplained {
+        let group = (&mismatch.capture, &mismatch.field);
+        groups.entry(group).or_default().push(mismatch);
+    }
+    for mismatches in groups.values().take(SHOWN_MAX) {
+        println!("{} × {}", mismatches.len(), mismatches[0]);
     }
     let stale = explained.stale();
     assert!(sum.fields > 0, "the corpus holds no expectation");
