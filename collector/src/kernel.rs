@@ -97,9 +97,16 @@ impl<'a> Fields<'a> {
         self.arrays().map(u64::from_be_bytes)
     }
 
-    /// Whether one of the fields, of one byte, is `value`.
-    pub(crate) fn any_is(&self, value: u8) -> bool {
-        self.arrays().any(|[byte]| byte == value)
+    /// The fields, of one byte, as they are.
+    #[inline]
+    pub(crate) fn u8s(&self) -> impl Iterator<Item = u8> + use<'a> {
+        self.arrays().map(|[byte]| byte)
+    }
+
+    /// The fields, of two bytes, as unsigned integers.
+    #[inline]
+    pub(crate) fn u16s(&self) -> impl Iterator<Item = u16> + use<'a> {
+        self.arrays().map(u16::from_be_bytes)
     }
 
     /// Whether the field is zero in the only record.

@@ -316,21 +316,17 @@ fn choose<'p, 'a>(choice: &'p Choice, field: &impl Fn(Place) -> Fields<'a>) -> &
 /// v5 has no field for ICMP: type and code stand in the destination port.
 fn write_icmp_in_port(batch: &mut FlowBatch, protocol: &Fields<'_>, port: &Fields<'_>) {
     const ICMP: u8 = 1;
-    if !protocol.any_is(ICMP) {
-        return;
-    }
-    let row = batch.rows();
-    for (column, shift) in [(columns::ICMP_TYPE, 8), (columns::ICMP_CODE, 0)] {
-        if let ColumnData::U8(column) = batch.column(column) {
-            let values = protocol
-                .unsigned()
-                .zip(port.unsigned())
-                .map(|(protocol, port)| {
-                    // The byte that is wanted is what `as` keeps.
-                    (protocol == Some(ICMP.into())).then_some((port? >> shift) as u8)
-                });
-            column.extend_optional(row, values);
-        }
+    let first_row = batch.rows();
+    let [ColumnData::U8(types), ColumnData::U8(codes)] =
+        batch.columns_mut([columns::ICMP_TYPE, columns::ICMP_CODE])
+    else {
+        unreachable!("the schema gives these columns these types");
+    };
+    let ports = protocol.u8s().zip(port.u16s()).zip(first_row..);
+    for ((_, port), row) in ports.filter(|((protocol, _), _)| *protocol == ICMP) {
+        let [icmp_type, icmp_code] = port.to_be_bytes();
+        types.fill(row, 1, icmp_type);
+        codes.fill(row, 1, icmp_code);
     }
 }
 

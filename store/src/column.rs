@@ -21,6 +21,7 @@ pub(crate) struct Presence {
 }
 
 impl Presence {
+    #[inline]
     fn add(&mut self, rows: Range<usize>) {
         if rows.is_empty() {
             return;
@@ -91,13 +92,17 @@ impl<T: Copy + Default> Column<T> {
     /// Writes values to the rows from `row` on; `None` leaves a row null.
     pub fn extend_optional(&mut self, row: usize, values: impl Iterator<Item = Option<T>>) {
         self.pass_over(row);
+        // Presence is told by runs here too: there are far fewer than rows.
+        let mut run = row;
         for value in values {
-            if value.is_some() {
-                let row = self.values.len();
-                self.presence.add(row..row + 1);
+            let row = self.values.len();
+            if value.is_none() {
+                self.presence.add(run..row);
+                run = row + 1;
             }
             self.values.push(value.unwrap_or_default());
         }
+        self.presence.add(run..self.values.len());
     }
 
     /// Writes `value` to `count` rows from `row` on.
