@@ -184,7 +184,7 @@ mod tests {
         sequence.arrive(0, Some(10), None);
         assert_eq!(sequence.arrive(100, Some(10), None), Gap(90));
         sequence.arrive(50, Some(0), None);
-        assert_eq!(sequence.gaps, [10..100]);
+        assert_eq!((sequence.gaps.len(), &sequence.gaps[0]), (1, &(10..100)));
         assert_eq!(sequence.arrive(10, Some(90), None), Late(90));
     }
 
