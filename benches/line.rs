@@ -3,11 +3,6 @@
 //!
 //! `cargo bench --bench line`
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a bench is the edge where the clock is read"
-)]
-
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
