@@ -329,7 +329,8 @@ impl Sessions {
         let template = without_empty_fields(definition.to_template(limits.fields_per_template)?);
         domain.counters.templates += 1;
         domain.counters.templates_changed += u64::from(changes);
-        let layout = if template.is_options() {
+        // Not the template: its scopes may all have been empty.
+        let layout = if definition.is_options() {
             Layout::Options(Arc::new(template))
         } else {
             Layout::Data(Arc::new(Plan::of_template(&template, &columns.extra)))

@@ -275,6 +275,20 @@ fn sampling_comes_from_the_sampler_that_the_record_names_else_from_the_domain() 
     assert_eq!(u64s(&line.batch(), "sampling_rate"), [Some(500), Some(500)]);
 }
 
+#[test]
+fn options_data_whose_scope_is_empty_is_no_flow() {
+    let mut line = Line::new(DecoderConfig::default());
+    line.ipfix(1, |message| {
+        message.templates([&simple(257)]);
+        message.options_templates([&template(301, 1, &[(144, 0), (34, 4)])]);
+        message.data(301, [500_u32], |out, rate| out.extend(rate.to_be_bytes()));
+        message.data(257, [4], simple_record);
+    });
+    assert_eq!(u64s(&line.batch(), "sampling_rate"), [Some(500)]);
+    let counters = line.counters();
+    assert_eq!((counters.options_records, counters.records), (1, 1));
+}
+
 fn v5(records: &[FixedRecord], sequence: u32, sampling: u16) -> Vec<u8> {
     let mut payload = Vec::new();
     let header = fixed::Header {
