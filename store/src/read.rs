@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -255,9 +256,16 @@ impl Iterator for FlowFile {
 
     fn next(&mut self) -> Option<Self::Item> {
         match &mut self.batches {
-            Batches::Parquet(reader) => reader
-                .next()
-                .map(|batch| batch.map_err(|error| not_flows(&self.path, error.to_string()))),
+            Batches::Parquet(reader) => {
+                // Where a page is damaged, the reader may find out by an assertion, after which it is
+                // not used again.
+                let next = panic::catch_unwind(AssertUnwindSafe(|| reader.next()));
+                let Ok(next) = next else {
+                    self.batches = Batches::Empty;
+                    return Some(Err(not_flows(&self.path, "a page is damaged".to_owned())));
+                };
+                next.map(|batch| batch.map_err(|error| not_flows(&self.path, error.to_string())))
+            }
             Batches::Segment(reader) => reader.next_batch().transpose(),
             Batches::Empty => None,
         }

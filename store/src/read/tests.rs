@@ -113,6 +113,26 @@ fn a_segment_that_is_settled_meanwhile_is_read_where_it_is_then() {
 }
 
 #[test]
+fn a_damaged_flow_file_is_an_error_or_other_flows_but_no_panic() {
+    let place = Place::new();
+    let segment = place.segment(Family::Ipv4, 0, 40);
+    let options = SettleOptions {
+        compression: crate::Compression::None,
+    };
+    let settled = settle(&place.dataset, &segment, &options).expect("settles");
+    let path = settled.path.expect("has rows");
+    let whole = fs::read(&path).expect("reads");
+    for at in (0..whole.len()).step_by(7) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x80;
+        fs::write(&path, &damaged).expect("writes");
+        if let Ok(file) = FlowFile::open(&path, None) {
+            let _rows = file.map_while(Result::ok).count();
+        }
+    }
+}
+
+#[test]
 fn a_segment_that_begins_is_empty() {
     let p = Place::new();
     let segment = p.segment(Family::Ipv4, 0, 7);
