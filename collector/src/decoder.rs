@@ -21,6 +21,7 @@ use crate::rows::{Batches, Context, Output};
 use crate::saved::{self, Saved, SavedDomain, SavedTemplate};
 use crate::sequence::Arrival;
 use crate::sessions::{Layout, SessionKey, Sessions};
+use crate::status::{DomainStatus, Tables};
 use crate::time::ExportTime;
 
 #[cfg(test)]
@@ -31,36 +32,6 @@ const BATCH_AGE_US: i64 = 1_000_000;
 /// A datagram that is this much older than its window belongs to it all the same: sockets are read
 /// in turn, and captures of several interfaces are out of order by as much.
 const OUT_OF_ORDER_US: i64 = 1_000_000;
-
-/// What is known of an exporter's observation domain in one export version.
-#[derive(Debug, Clone)]
-pub struct DomainStatus {
-    /// The exporter's address.
-    pub exporter: Arc<str>,
-    /// The export version: 1, 5, 7, 9 or 10.
-    pub version: u8,
-    /// The observation domain.
-    pub observation_domain: u32,
-    /// When it was last heard, in microseconds since 1970.
-    pub last_us: i64,
-    /// Tells it from one of the same name that limits put out before.
-    pub serial: u64,
-    /// Data sets that wait for their template now.
-    pub sets_waiting: u64,
-    /// What was counted of it.
-    pub counters: Counters,
-}
-
-/// How full a shard's tables are: see [`Limits`](crate::Limits).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tables {
-    /// Exporter addresses.
-    pub exporters: usize,
-    /// Templates, of all sessions.
-    pub templates: usize,
-    /// Bytes of data sets that wait for their template.
-    pub pending_bytes: usize,
-}
 
 /// What a shard knows, and the batches that it fills.
 #[derive(Debug)]

@@ -31,9 +31,9 @@ mod writer;
 
 pub use config::{Columns, DecoderConfig, ExtraType, Limits};
 pub use counters::{Counters, Reasons, Scope};
-pub use decoder::{Decoder, DomainStatus, Tables};
+pub use decoder::Decoder;
 pub use rows::{Output, ReadyBatch};
 pub use run::{Clock, Collector, Config, Control, Shard, StartError};
 pub use saved::{Saved, SavedError};
 pub use settler::Format;
-pub use status::{DomainKey, FileStatus, ShardStatus, Status};
+pub use status::{DomainKey, DomainStatus, FileStatus, ShardStatus, Status, Tables};

@@ -341,8 +341,7 @@ pub(crate) fn left_behind(dataset: &Dataset) -> Result<VecDeque<Waiting>, StoreE
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decoder::DomainStatus;
-    use crate::status::ShardStatus;
+    use crate::status::{DomainStatus, ShardStatus};
 
     /// An exporter with a record in each datagram, of which some could not be written.
     fn status(records: u64, not_written: u64) -> Status {

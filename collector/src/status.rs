@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::counters::{Counters, Scope};
-use crate::decoder::{DomainStatus, Tables};
 
 /// An exporter's observation domain in one export version.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,6 +14,36 @@ pub struct DomainKey {
     pub version: u8,
     /// The observation domain.
     pub observation_domain: u32,
+}
+
+/// What is known of an exporter's observation domain in one export version.
+#[derive(Debug, Clone)]
+pub struct DomainStatus {
+    /// The exporter's address.
+    pub exporter: Arc<str>,
+    /// The export version: 1, 5, 7, 9 or 10.
+    pub version: u8,
+    /// The observation domain.
+    pub observation_domain: u32,
+    /// When it was last heard, in microseconds since 1970.
+    pub last_us: i64,
+    /// Tells it from one of the same name that limits put out before.
+    pub serial: u64,
+    /// Data sets that wait for their template now.
+    pub sets_waiting: u64,
+    /// What was counted of it.
+    pub counters: Counters,
+}
+
+/// How full a shard's tables are: see [`Limits`](crate::Limits).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tables {
+    /// Exporter addresses.
+    pub exporters: usize,
+    /// Templates, of all sessions.
+    pub templates: usize,
+    /// Bytes of data sets that wait for their template.
+    pub pending_bytes: usize,
 }
 
 /// What one shard last told.
