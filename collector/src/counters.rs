@@ -75,6 +75,11 @@ macro_rules! counters {
         }
 
         impl Counters {
+            /// The counts that are not by reason, with their names.
+            pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+
             /// Adds another's counts.
             pub fn add(&mut self, other: &Self) {
                 $(self.$name += other.$name;)*

@@ -36,7 +36,7 @@ pub type Clock = fn() -> i64;
 /// How long a receive waits for datagrams before batches are looked after.
 const WAIT: Duration = Duration::from_millis(100);
 /// How long a shard lets datagrams gather when few came: waking up for each costs more than taking
-/// it. A tenth of what the smallest buffer that allows it holds at a million datagrams a second.
+/// it. At a million datagrams a second, a seventh of the smallest buffer that allows it fills.
 const GATHER: Duration = Duration::from_micros(500);
 /// Fewer datagrams than this in one receive are few.
 const FEW: usize = 16;

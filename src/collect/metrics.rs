@@ -7,13 +7,11 @@ use std::fmt::Write;
 
 use forebay_collector::Status;
 
-use super::stats::named;
-
 /// All metrics.
 pub(super) fn text(status: &Status) -> String {
     let total = status.total();
     let mut out = String::with_capacity(1 << 13);
-    for (name, count) in named(&total) {
+    for (name, count) in total.named() {
         let stage = if matches!(name, "datagrams" | "octets") {
             "receive"
         } else {

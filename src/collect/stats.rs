@@ -5,45 +5,6 @@ use serde_json::{Map, Value, json};
 
 use crate::time::Rfc3339;
 
-/// The counters of [`Counters`] by name: those that are not counted by reason.
-pub(super) fn named(counters: &Counters) -> [(&'static str, u64); 15] {
-    let Counters {
-        datagrams,
-        octets,
-        messages,
-        records,
-        options_records,
-        templates,
-        templates_changed,
-        withdrawals,
-        sets_by_sibling,
-        sets_waited,
-        sets_recovered,
-        sequence_lost,
-        sequence_late,
-        sequence_repeated,
-        sequence_resets,
-        reasons: _,
-    } = counters;
-    [
-        ("datagrams", *datagrams),
-        ("octets", *octets),
-        ("messages", *messages),
-        ("records", *records),
-        ("options_records", *options_records),
-        ("templates", *templates),
-        ("templates_changed", *templates_changed),
-        ("withdrawals", *withdrawals),
-        ("sets_by_sibling", *sets_by_sibling),
-        ("sets_waited", *sets_waited),
-        ("sets_recovered", *sets_recovered),
-        ("sequence_lost", *sequence_lost),
-        ("sequence_late", *sequence_late),
-        ("sequence_repeated", *sequence_repeated),
-        ("sequence_resets", *sequence_resets),
-    ]
-}
-
 /// The status as an object.
 pub(super) fn json(status: &Status) -> String {
     let domains: Vec<Value> = status
@@ -93,8 +54,8 @@ pub(super) fn json(status: &Status) -> String {
 }
 
 fn counters(counters: &Counters) -> Map<String, Value> {
-    let mut object: Map<String, Value> = named(counters)
-        .into_iter()
+    let mut object: Map<String, Value> = counters
+        .named()
         .map(|(name, count)| (name.to_owned(), json!(count)))
         .collect();
     object.insert("reasons".to_owned(), reasons(&counters.reasons));
