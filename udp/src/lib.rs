@@ -6,7 +6,8 @@
 //!
 //! * [`ShardSockets`] receives from UDP sockets, one [`ShardReceiver`] per thread;
 //!   [`shard_of`] says which one an exporter belongs to.
-//! * [`Sender`] sends, in batches, from a chosen source address.
+//! * [`Sender`] sends, in batches, from an address of this machine to one target.
+//! * [`RawSender`] sends to any destination from any source, [`OwnSender`] from this machine's.
 //! * [`capture`] reads datagrams from pcap and pcapng files and writes them.
 //!
 //! Nothing here looks inside a payload.
@@ -14,11 +15,15 @@
 
 pub mod capture;
 mod datagram;
+mod packet;
+mod send;
 mod sender;
+mod sockaddr;
 mod socket;
 mod sys;
 
 pub use datagram::Datagram;
+pub use send::{Outgoing, OwnSender, RawSender, SendError};
 pub use sender::Sender;
 pub use socket::{
     BindError, Datagrams, ShardReceiver, ShardSockets, SocketOptions, shard_of, wildcard,

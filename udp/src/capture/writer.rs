@@ -8,13 +8,12 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::Datagram;
+use crate::packet::{self, Ends};
 
 /// Link type "raw IP": packets of either version, without a link layer.
 const RAW_IP: u32 = 101;
 const SNAPLEN: u32 = 262_144;
-const UDP_HEADER_BYTES: u16 = 8;
 const UDP: u8 = 17;
-const HOPS: u8 = 64;
 
 /// Writes datagrams to a capture file, with the headers that they had or would have.
 ///
@@ -131,13 +130,6 @@ impl<W: Write> CaptureWriter<W> {
     /// The output cannot be written, or there is no IP packet of such addresses, length or
     /// time; nothing of the datagram is written then.
     pub fn write(&mut self, datagram: &Datagram<'_>) -> Result<(), CaptureWriteError> {
-        let too_long = || CaptureWriteError::TooLong {
-            bytes: datagram.payload.len(),
-        };
-        let udp_bytes = u16::try_from(datagram.payload.len())
-            .ok()
-            .and_then(|bytes| bytes.checked_add(UDP_HEADER_BYTES))
-            .ok_or_else(too_long)?;
         let (source, mut destination) = (datagram.source.ip(), datagram.destination.ip());
         if destination.is_unspecified() && source.is_ipv4() != destination.is_ipv4() {
             destination = match source {
@@ -145,29 +137,27 @@ impl<W: Write> CaptureWriter<W> {
                 IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
             };
         }
-        match (source, destination) {
-            (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                let total = udp_bytes.checked_add(20).ok_or_else(too_long)?;
-                let (source, destination) = (source.octets(), destination.octets());
-                let ip = ipv4_header(source, destination, total);
-                let addresses = Sum::default().add(&source).add(&destination);
-                self.packet(datagram, &ip, addresses, udp_bytes)
+        let ends = Ends::new(source, destination).ok_or(CaptureWriteError::Families {
+            source_address: datagram.source,
+            destination: datagram.destination,
+        })?;
+        let ports = (datagram.source.port(), datagram.destination.port());
+        let udp = ends.udp_header(ports.0, ports.1, datagram.payload).ok_or(
+            CaptureWriteError::TooLong {
+                bytes: datagram.payload.len(),
+            },
+        )?;
+        let [_, _, _, _, length @ .., _, _] = udp;
+        let udp_bytes = u16::from_be_bytes(length);
+        match ends {
+            Ends::V4(source, destination) => {
+                let ip = packet::whole_ipv4_header(source, destination, udp_bytes);
+                self.packet(datagram, &ip, &udp)
             }
-            (IpAddr::V6(source), IpAddr::V6(destination)) => {
-                let (source, destination) = (source.octets(), destination.octets());
-                let mut ip = [0; 40];
-                ip[0] = 0x60;
-                ip[4..6].copy_from_slice(&udp_bytes.to_be_bytes());
-                ip[6..8].copy_from_slice(&[UDP, HOPS]);
-                ip[8..24].copy_from_slice(&source);
-                ip[24..40].copy_from_slice(&destination);
-                let addresses = Sum::default().add(&source).add(&destination);
-                self.packet(datagram, &ip, addresses, udp_bytes)
+            Ends::V6(source, destination) => {
+                let ip = packet::ipv6_header(source, destination, udp_bytes, UDP);
+                self.packet(datagram, &ip, &udp)
             }
-            _ => Err(CaptureWriteError::Families {
-                source_address: datagram.source,
-                destination: datagram.destination,
-            }),
         }
     }
 
@@ -190,35 +180,18 @@ impl<W: Write> CaptureWriter<W> {
         &mut self,
         datagram: &Datagram<'_>,
         ip: &[u8],
-        addresses: Sum,
-        udp_bytes: u16,
+        udp: &[u8],
     ) -> Result<(), CaptureWriteError> {
         let received_ns = datagram.received_ns;
         let seconds = u32::try_from(received_ns / 1_000_000_000)
             .map_err(|_| CaptureWriteError::TooLate { received_ns })?;
         let nanoseconds = (received_ns % 1_000_000_000) as u32;
-        let packet_bytes = ip.len() as u32 + u32::from(udp_bytes);
-
-        let mut udp = [0; 8];
-        udp[0..2].copy_from_slice(&datagram.source.port().to_be_bytes());
-        udp[2..4].copy_from_slice(&datagram.destination.port().to_be_bytes());
-        udp[4..6].copy_from_slice(&udp_bytes.to_be_bytes());
-        // RFC 768: over a pseudo header of addresses, protocol and length, the UDP header and
-        // the payload; a sum of zero is sent as all ones.
-        let checksum = addresses
-            .add(&[0, UDP])
-            .add(&udp_bytes.to_be_bytes())
-            .add(&udp)
-            .add(datagram.payload)
-            .checksum();
-        let checksum = if checksum == 0 { 0xffff } else { checksum };
-        udp[6..8].copy_from_slice(&checksum.to_be_bytes());
-
+        let packet_bytes = (ip.len() + udp.len() + datagram.payload.len()) as u32;
         for value in [seconds, nanoseconds, packet_bytes, packet_bytes] {
             self.put(&value.to_le_bytes())?;
         }
         self.put(ip)?;
-        self.put(&udp)?;
+        self.put(udp)?;
         self.put(datagram.payload)
     }
 
@@ -230,47 +203,5 @@ impl<W: Write> CaptureWriter<W> {
                 source,
             }),
         }
-    }
-}
-
-/// RFC 791, section 3.1, without options.
-fn ipv4_header(source: [u8; 4], destination: [u8; 4], total: u16) -> [u8; 20] {
-    let mut header = [0; 20];
-    header[0] = 0x45;
-    header[2..4].copy_from_slice(&total.to_be_bytes());
-    // Not to be fragmented, so that no identification is needed (RFC 6864).
-    header[6] = 0x40;
-    header[8..10].copy_from_slice(&[HOPS, UDP]);
-    header[12..16].copy_from_slice(&source);
-    header[16..20].copy_from_slice(&destination);
-    let checksum = Sum::default().add(&header).checksum();
-    header[10..12].copy_from_slice(&checksum.to_be_bytes());
-    header
-}
-
-/// The one's complement sum of RFC 1071, over parts of even length but the last.
-#[derive(Debug, Clone, Copy, Default)]
-struct Sum(u64);
-
-impl Sum {
-    fn add(self, bytes: &[u8]) -> Self {
-        let (words, rest) = bytes.as_chunks::<4>();
-        let mut sum = self.0;
-        for word in words {
-            sum += u64::from(u32::from_be_bytes(*word));
-        }
-        let mut last = [0; 4];
-        for (to, from) in last.iter_mut().zip(rest) {
-            *to = *from;
-        }
-        Self(sum + u64::from(u32::from_be_bytes(last)))
-    }
-
-    fn checksum(self) -> u16 {
-        let mut sum = self.0;
-        while sum > 0xffff {
-            sum = (sum >> 16) + (sum & 0xffff);
-        }
-        !(sum as u16)
     }
 }

@@ -88,7 +88,7 @@ pub(super) fn shard_program(shards: u32) -> Vec<sock_filter> {
 }
 
 /// A program for SO_ATTACH_FILTER that keeps nothing.
-pub(super) fn closed_program() -> [sock_filter; 1] {
+pub(crate) fn closed_program() -> [sock_filter; 1] {
     [instruction(BPF_RET | BPF_K, 0)]
 }
 

@@ -2,18 +2,15 @@
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use socket2::Socket;
 
 use super::BindError;
-use crate::Datagram;
 use crate::sys::{self, Slots};
-
-const AF_INET: u16 = libc::AF_INET as u16;
-const AF_INET6: u16 = libc::AF_INET6 as u16;
+use crate::{Datagram, sockaddr};
 
 /// Batches taken from busy sockets before the others are looked at.
 const BATCHES_PER_POLL: u32 = 16;
@@ -246,7 +243,7 @@ impl<'a> Iterator for Datagrams<'a> {
         let message = self.slots.message(self.next)?;
         self.next += 1;
         Some(Datagram {
-            source: socket_address(message.name),
+            source: sockaddr::decode(message.name),
             destination: self.destination,
             received_ns: timestamp_ns(message.control).unwrap_or_else(now_ns),
             payload: message.payload,
@@ -264,32 +261,6 @@ impl ExactSizeIterator for Datagrams<'_> {}
 impl fmt::Debug for Datagrams<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_list().entries(self.clone()).finish()
-    }
-}
-
-/// The address in a `sockaddr_in` or `sockaddr_in6`, ip(7), ipv6(7); IPv4-mapped ones as IPv4.
-#[inline]
-pub(super) fn socket_address(name: &[u8]) -> SocketAddr {
-    match *name {
-        [f0, f1, p0, p1, a, b, c, d, ..] if u16::from_ne_bytes([f0, f1]) == AF_INET => {
-            SocketAddr::from(([a, b, c, d], u16::from_be_bytes([p0, p1])))
-        }
-        [f0, f1, p0, p1, _, _, _, _, ref rest @ ..] if u16::from_ne_bytes([f0, f1]) == AF_INET6 => {
-            let port = u16::from_be_bytes([p0, p1]);
-            let address = rest
-                .first_chunk::<16>()
-                .map_or(Ipv6Addr::UNSPECIFIED, |bytes| Ipv6Addr::from(*bytes));
-            let scope = rest
-                .get(16..)
-                .and_then(<[u8]>::first_chunk)
-                .map_or(0, |bytes| u32::from_ne_bytes(*bytes));
-            match address.to_ipv4_mapped() {
-                Some(address) => SocketAddr::from((address, port)),
-                None => SocketAddrV6::new(address, port, 0, scope).into(),
-            }
-        }
-        // A UDP socket of either family names no other sender.
-        _ => SocketAddr::from(([0, 0, 0, 0], 0)),
     }
 }
 

@@ -4,9 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::super::receive::{socket_address, timestamp_ns};
+use super::super::receive::timestamp_ns;
 use super::super::{ShardSockets, SocketOptions, shard_of};
 use super::{LONG, address, bind, send, take_all};
+use crate::sockaddr;
 
 fn loopback(last: u8) -> IpAddr {
     Ipv4Addr::new(127, 0, 0, last).into()
@@ -208,7 +209,7 @@ fn addresses_as_the_kernel_writes_them() {
         &(libc::AF_INET as u16).to_ne_bytes()[..],
         &[0x08, 0x07, 192, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0],
     ];
-    assert_eq!(socket_address(&inet.concat()), address("192.0.2.1:2055"));
+    assert_eq!(sockaddr::decode(&inet.concat()), address("192.0.2.1:2055"));
     let inet6 = |octets: [u8; 16], scope: u32| {
         [
             &(libc::AF_INET6 as u16).to_ne_bytes()[..],
@@ -220,20 +221,20 @@ fn addresses_as_the_kernel_writes_them() {
     };
     let octets = |text: &str| text.parse::<std::net::Ipv6Addr>().unwrap().octets();
     assert_eq!(
-        socket_address(&inet6(octets("2001:db8::1"), 0)),
+        sockaddr::decode(&inet6(octets("2001:db8::1"), 0)),
         address("[2001:db8::1]:2055")
     );
     assert_eq!(
-        socket_address(&inet6(octets("fe80::1"), 3)),
+        sockaddr::decode(&inet6(octets("fe80::1"), 3)),
         address("[fe80::1%3]:2055")
     );
     assert_eq!(
-        socket_address(&inet6(octets("::ffff:192.0.2.1"), 0)),
+        sockaddr::decode(&inet6(octets("::ffff:192.0.2.1"), 0)),
         address("192.0.2.1:2055")
     );
     let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-    assert_eq!(socket_address(&[]), unknown);
-    assert_eq!(socket_address(&[0; 28]), unknown);
+    assert_eq!(sockaddr::decode(&[]), unknown);
+    assert_eq!(sockaddr::decode(&[0; 28]), unknown);
     assert_eq!(timestamp_ns(&[]), None);
     assert_eq!(timestamp_ns(&[0; 32]), None);
 }

@@ -4,10 +4,14 @@
     reason = "recvmmsg, sendmmsg and some socket options have no safe binding"
 )]
 
+mod send;
+
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
+
+pub(crate) use send::{Slot, path_mtu, refusals, send_slots};
 
 /// Messages a call takes or sends.
 pub(crate) const BATCH: usize = 64;
@@ -84,7 +88,7 @@ impl Slots {
 
 /// Takes what is queued, up to [`BATCH`] datagrams; does not wait. recvmmsg(2).
 pub(crate) fn receive(socket: BorrowedFd<'_>, slots: &mut Slots) -> io::Result<Batch> {
-    let mut vectors: [libc::iovec; BATCH] = zeroed_vectors();
+    let mut vectors: [libc::iovec; BATCH] = [EMPTY_VECTOR; BATCH];
     let mut headers: [libc::mmsghdr; BATCH] = zeroed_headers();
     let parts = slots
         .data
@@ -132,7 +136,7 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, slots: &mut Slots) -> io::Result<B
 
 /// Sends up to [`BATCH`] datagrams to the socket's peer; returns how many went. sendmmsg(2).
 pub(crate) fn send(socket: BorrowedFd<'_>, payloads: &[&[u8]]) -> io::Result<usize> {
-    let mut vectors: [libc::iovec; BATCH] = zeroed_vectors();
+    let mut vectors: [libc::iovec; BATCH] = [EMPTY_VECTOR; BATCH];
     let mut headers: [libc::mmsghdr; BATCH] = zeroed_headers();
     let mut count = 0;
     for ((header, vector), payload) in headers.iter_mut().zip(&mut vectors).zip(payloads) {
@@ -155,13 +159,18 @@ pub(crate) fn send(socket: BorrowedFd<'_>, payloads: &[&[u8]]) -> io::Result<usi
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
-fn zeroed_headers() -> [libc::mmsghdr; BATCH] {
+const EMPTY_VECTOR: libc::iovec = libc::iovec {
+    iov_base: std::ptr::null_mut(),
+    iov_len: 0,
+};
+
+fn zeroed_header() -> libc::msghdr {
     // SAFETY: the structure consists of integers and raw pointers: all zeroes are valid.
     unsafe { mem::zeroed() }
 }
 
-fn zeroed_vectors() -> [libc::iovec; BATCH] {
-    // SAFETY: the structure consists of an integer and a raw pointer: all zeroes are valid.
+fn zeroed_headers() -> [libc::mmsghdr; BATCH] {
+    // SAFETY: the structure consists of integers and raw pointers: all zeroes are valid.
     unsafe { mem::zeroed() }
 }
 
@@ -215,11 +224,21 @@ pub(crate) fn set_option(
     option: libc::c_int,
     value: libc::c_int,
 ) -> io::Result<()> {
+    set_option_of(socket, libc::SOL_SOCKET, option, value)
+}
+
+/// Sets an integer option of any level. setsockopt(2).
+pub(crate) fn set_option_of(
+    socket: impl AsFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
     // SAFETY: the kernel reads the integer, whose length is given.
     let result = unsafe {
         libc::setsockopt(
             socket.as_fd().as_raw_fd(),
-            libc::SOL_SOCKET,
+            level,
             option,
             (&raw const value).cast(),
             mem::size_of_val(&value) as libc::socklen_t,
