@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod balance;
 mod hash;
 mod table;
 
