@@ -7,11 +7,11 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::Cursor;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use forebay_udp::capture::{CaptureReader, CaptureWriter};
-use forebay_udp::{Datagram, Sender, ShardSockets, SocketOptions};
+use forebay_udp::{Datagram, Outgoing, OwnSender, RawSender, Sender, ShardSockets, SocketOptions};
 
 struct Counting;
 
@@ -69,6 +69,43 @@ fn receiving_and_sending() {
         }
     });
     assert_eq!((taken, count), (1000, 0));
+}
+
+#[test]
+fn sending_on() {
+    let receiver = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback");
+    let destination = receiver.local_addr().expect("bound");
+    let payload = [7; 1000];
+    let mut datagrams = [Outgoing {
+        source: SocketAddr::from(([192, 0, 2, 1], 50_000)),
+        destination,
+        payload: &payload,
+    }; 100];
+    // One that fails.
+    datagrams[50].destination.set_port(0);
+    let mut failed = 0;
+
+    let mut own = OwnSender::open().expect("a socket");
+    let count = allocations(|| {
+        for _ in 0..10 {
+            own.send(&datagrams, |_, _| failed += 1);
+            own.refused().for_each(drop);
+        }
+    });
+    assert_eq!((failed, count), (10, 0));
+
+    // It takes a privilege that the run may not have.
+    let Ok(mut raw) = RawSender::open() else {
+        return;
+    };
+    datagrams[50].source.set_ip(Ipv4Addr::UNSPECIFIED.into());
+    let mut failed = 0;
+    let count = allocations(|| {
+        for _ in 0..10 {
+            raw.send(&datagrams, |_, _| failed += 1);
+        }
+    });
+    assert_eq!((failed, count), (10, 0));
 }
 
 #[test]

@@ -1,0 +1,63 @@
+//! A network namespace for each test: the program runs again in it, and with its end all that
+//! was set up is gone.
+
+use std::process::Command;
+
+use libtest_mimic::{Completion, Failed};
+
+/// The test that this process is for.
+const TEST: &str = "FOREBAY_NETWORK_TEST";
+
+pub(crate) fn wanted_test() -> Option<String> {
+    std::env::var(TEST).ok()
+}
+
+/// Why no namespace can be had.
+pub(crate) fn missing() -> Option<String> {
+    match unshare("ip").args(["link", "set", "lo", "up"]).output() {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            let first = said.lines().next().unwrap_or_default();
+            Some(format!("no network namespace: {first}"))
+        }
+        Err(error) => Some(format!("no network namespace: unshare: {error}")),
+    }
+}
+
+/// Runs the test in a namespace of its own.
+pub(crate) fn run(test: &str) -> Result<Completion, Failed> {
+    let output = unshare(std::env::current_exe()?).env(TEST, test).output()?;
+    if output.status.success() {
+        return Ok(Completion::Completed);
+    }
+    Err(String::from_utf8_lossy(&output.stderr).into_owned().into())
+}
+
+pub(crate) fn set_up() {
+    ip("link set lo up");
+}
+
+/// Runs `ip` with these words.
+#[track_caller]
+pub(crate) fn ip(words: &str) -> String {
+    program("ip", words)
+}
+
+/// Runs a program that must succeed; returns what it says.
+#[track_caller]
+pub(crate) fn program(name: &str, words: &str) -> String {
+    let output = Command::new(name)
+        .args(words.split(' '))
+        .output()
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name} {words}: {said}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn unshare(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--net"]).arg(program);
+    command
+}
