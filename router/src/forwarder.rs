@@ -1,0 +1,578 @@
+//! A thread's engine: takes datagrams and sends each to its collector.
+//!
+//! ```text
+//! datagram → version → route → pin, or hash → table ─┬─ up ──── batch → outlet
+//!                                    + copies        └─ down ── hold │ spread │ spool
+//! ```
+//!
+//! It owns all that it knows of its exporters, so it takes no lock. Nothing of it allocates, logs or reads a clock per
+//! datagram, except where a collector comes or goes.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use forebay_udp::{Datagram, Outgoing};
+use forebay_wire::Message;
+
+use crate::config::{Down, Limits, VERSIONS};
+use crate::counters::{Counters, Reasons, Tally, TargetCounters};
+use crate::exporters::Exporters;
+use crate::outlet::{Outlet, reason};
+use crate::routing::{Place, Routing, View};
+use crate::spool::{Spool, SpoolOptions, Taken};
+use crate::templates::{Scratch, Templates};
+
+mod batch;
+
+use batch::{Batch, Tag};
+
+/// Messages that are sent from a spool between two batches, at most.
+const REPLAY_BATCH: usize = 256;
+/// How fast a spool is emptied at least. It goes twice as fast as messages come where that is faster: so it comes to an
+/// end, and a collector that keeps up has that much to spare.
+const REPLAY_PER_MS: f64 = 20.0;
+
+/// What a thread counted of a route.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RouteCounters {
+    /// The versions that it takes.
+    pub versions: Vec<u8>,
+    /// What it took.
+    pub received: Tally,
+    /// The same by shard.
+    pub shards: Vec<Tally>,
+}
+
+/// An address and what went there.
+#[derive(Debug)]
+struct TargetState {
+    counters: TargetCounters,
+    spool: Option<Spool>,
+}
+
+impl TargetState {
+    fn waits(&self) -> bool {
+        self.spool.as_ref().is_some_and(|spool| !spool.is_empty())
+    }
+}
+
+/// A thread's engine.
+#[derive(Debug)]
+pub struct Forwarder {
+    routing: Arc<Routing>,
+    view: View,
+    pub(crate) exporters: Exporters,
+    pub(crate) templates: Templates,
+    counters: Counters,
+    routes: Vec<RouteCounters>,
+    targets: Vec<TargetState>,
+    /// By route and copy: messages since the last that was copied.
+    copy_turns: Vec<Vec<u32>>,
+    spool: Option<SpoolOptions>,
+    /// Spools of addresses that are no targets any more: their messages find new ones.
+    orphans: Vec<Spool>,
+    scratch: Scratch,
+    taken: Taken,
+    /// What came since the last look at the spools, and when that was.
+    arrived: usize,
+    looked_us: i64,
+    allowance: f64,
+}
+
+impl Forwarder {
+    /// Sends as `routing` says. `spool` says where messages are kept for collectors that are down, if a route asks for
+    /// it.
+    pub(crate) fn new(routing: Arc<Routing>, limits: Limits, spool: Option<SpoolOptions>) -> Self {
+        let mut forwarder = Self {
+            view: View::new(&routing),
+            exporters: Exporters::new(limits.exporters),
+            templates: Templates::new(limits),
+            counters: Counters::default(),
+            routes: Vec::new(),
+            targets: Vec::new(),
+            copy_turns: Vec::new(),
+            spool,
+            orphans: Vec::new(),
+            scratch: Scratch::default(),
+            taken: Taken::default(),
+            arrived: 0,
+            looked_us: 0,
+            allowance: 0.0,
+            routing: Arc::clone(&routing),
+        };
+        forwarder.adopt(routing);
+        forwarder
+    }
+
+    /// Goes on with another configuration. What is known of exporters, and of the collectors that stay, is kept.
+    pub(crate) fn adopt(&mut self, routing: Arc<Routing>) {
+        let mut before: Vec<(SocketAddr, TargetState)> = self
+            .routing
+            .targets
+            .iter()
+            .map(|target| target.address())
+            .zip(self.targets.drain(..))
+            .collect();
+        for target in &routing.targets {
+            let known = before
+                .iter()
+                .position(|(address, _)| *address == target.address());
+            let state = known.map(|place| before.swap_remove(place).1);
+            self.targets.push(state.unwrap_or_else(|| TargetState {
+                counters: TargetCounters::default(),
+                spool: None,
+            }));
+        }
+        let left = before.into_iter().filter_map(|(_, state)| state.spool);
+        self.orphans.extend(left.filter(|spool| !spool.is_empty()));
+        let mut known = std::mem::take(&mut self.routes);
+        for route in &routing.routes {
+            let shards = route.shards.get() as usize;
+            let same = |of: &RouteCounters| of.versions == route.versions;
+            let place = known.iter().position(same);
+            let mut counters = place
+                .map(|place| known.swap_remove(place))
+                .unwrap_or_default();
+            counters.versions.clone_from(&route.versions);
+            if counters.shards.len() != shards {
+                // Another split: its shards have nothing to do with the ones before.
+                counters.shards = vec![Tally::default(); shards];
+            }
+            self.routes.push(counters);
+        }
+        self.copy_turns = routing
+            .routes
+            .iter()
+            .map(|route| vec![0; route.copies.len()])
+            .collect();
+        self.view = View::new(&routing);
+        self.routing = routing;
+    }
+
+    /// Sends a batch of datagrams on; returns how many there were.
+    pub fn forward<'a>(
+        &mut self,
+        datagrams: impl Iterator<Item = Datagram<'a>>,
+        outlet: &mut impl Outlet,
+    ) -> usize {
+        let routing = Arc::clone(&self.routing);
+        let mut batch = Batch::new();
+        let mut count = 0;
+        for datagram in datagrams {
+            count += 1;
+            let message = Message::parse(datagram.payload).ok();
+            let tally = Tally::of(datagram.payload, message.is_some());
+            let version = version(datagram.payload);
+            self.counters.received.add(tally);
+            self.counters.count_version(version, tally);
+            let exporter = self.exporters.heard(datagram.source.ip());
+            exporter.received.add(tally);
+            exporter.last_ns = datagram.received_ns;
+            self.route(
+                &routing,
+                &datagram,
+                version,
+                message.as_ref(),
+                tally,
+                &mut batch,
+                outlet,
+            );
+        }
+        self.flush(&mut batch, outlet);
+        self.arrived += count;
+        count
+    }
+
+    /// Sends a datagram to where it belongs, which is counted as received or recovered.
+    #[expect(clippy::too_many_arguments, reason = "all of them are of one datagram")]
+    #[inline]
+    fn route<'a>(
+        &mut self,
+        routing: &Routing,
+        datagram: &Datagram<'a>,
+        version: Option<u16>,
+        message: Option<&Message<'a>>,
+        tally: Tally,
+        batch: &mut Batch<'a>,
+        outlet: &mut impl Outlet,
+    ) {
+        let place = version.and_then(|version| routing.place(version, datagram.source.ip()));
+        match (place, routing.default) {
+            (Some(place), _) => {
+                self.deliver(routing, datagram, message, place, tally, batch, outlet);
+            }
+            (None, Some(target)) => {
+                self.push(datagram, target, Tag::message(target, tally), batch, outlet)
+            }
+            (None, None) => {
+                let reason = match version {
+                    None => "too_short",
+                    Some(version) if VERSIONS.iter().any(|known| u16::from(*known) == version) => {
+                        "no_route"
+                    }
+                    Some(_) => "unknown_version",
+                };
+                self.counters.rejected.add(reason, 1);
+                self.exporters.heard(datagram.source.ip()).rejected += 1;
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all of them are of one datagram")]
+    #[inline]
+    fn deliver<'a>(
+        &mut self,
+        routing: &Routing,
+        datagram: &Datagram<'a>,
+        message: Option<&Message<'a>>,
+        place: Place,
+        tally: Tally,
+        batch: &mut Batch<'a>,
+        outlet: &mut impl Outlet,
+    ) {
+        let Some(route) = routing.routes.get(place.route) else {
+            return;
+        };
+        if let Some(counters) = self.routes.get_mut(place.route) {
+            counters.received.add(tally);
+            if let Some(shard) = counters.shards.get_mut(place.shard as usize) {
+                shard.add(tally);
+            }
+        }
+        let target = self.view.target(route, place);
+        let waits = self.targets.get(target).is_some_and(TargetState::waits);
+        let spooled = waits || route.down == Down::Spool && !self.view.is_up(target);
+        let mut has_templates = false;
+        if let Some(message @ (Message::V9(_) | Message::Ipfix(_))) = message {
+            let collector = (!spooled).then(|| self.view.incarnation(target));
+            let copies = self.view.copies(place.route);
+            let source = datagram.source;
+            let due = self.templates.due(source, message, collector, copies);
+            if due.collector || due.copies {
+                let to_collector = due.collector.then_some(target).into_iter();
+                let copies = route.copies.iter().map(|copy| copy.target);
+                let to_copies = copies.filter(|_| due.copies);
+                self.flush(batch, outlet);
+                for target in to_collector.chain(to_copies) {
+                    self.tell(datagram, message, target, outlet);
+                }
+            }
+            let told = (collector.unwrap_or(0), copies.unwrap_or(0));
+            has_templates = self
+                .templates
+                .learn(source, message, datagram.received_ns, told);
+        }
+        if spooled {
+            self.keep(datagram, target, tally);
+        } else {
+            self.push(datagram, target, Tag::message(target, tally), batch, outlet);
+        }
+        for (index, copy) in route.copies.iter().enumerate() {
+            let turns = self.copy_turns.get_mut(place.route);
+            let Some(turn) = turns.and_then(|turns| turns.get_mut(index)) else {
+                continue;
+            };
+            let is_due = *turn == 0;
+            *turn = (*turn + 1) % copy.every;
+            // Without its templates, a part of the messages is worth nothing.
+            if is_due || has_templates {
+                let tag = Tag::copy(copy.target, tally);
+                self.push(datagram, copy.target, tag, batch, outlet);
+            }
+        }
+    }
+
+    /// Puts a datagram into the batch.
+    #[inline]
+    fn push<'a>(
+        &mut self,
+        datagram: &Datagram<'a>,
+        target: usize,
+        tag: Tag,
+        batch: &mut Batch<'a>,
+        outlet: &mut impl Outlet,
+    ) {
+        let outgoing = Outgoing {
+            source: datagram.source,
+            destination: self.view.address(target),
+            payload: datagram.payload,
+        };
+        if let Some(state) = self.targets.get_mut(target) {
+            tag.sent(&mut self.counters, &mut state.counters);
+        }
+        if batch.push(outgoing, tag) {
+            self.flush(batch, outlet);
+        }
+    }
+
+    /// Sends what is in the batch.
+    #[inline]
+    fn flush(&mut self, batch: &mut Batch<'_>, outlet: &mut impl Outlet) {
+        let (outgoing, tags) = batch.take();
+        if outgoing.is_empty() {
+            return;
+        }
+        let (counters, targets, exporters) =
+            (&mut self.counters, &mut self.targets, &mut self.exporters);
+        outlet.send(outgoing, &mut |index, error| {
+            let (Some(tag), Some(outgoing)) = (tags.get(index), outgoing.get(index)) else {
+                return;
+            };
+            let Some(state) = targets.get_mut(tag.target) else {
+                return;
+            };
+            tag.failed(reason(&error), counters, &mut state.counters);
+            if !tag.is_copy {
+                exporters.failed(outgoing.source.ip());
+            }
+        });
+        let routing = &self.routing;
+        outlet.refused(&mut |address| {
+            let mut targets = routing.targets.iter();
+            if let Some(target) = targets.find(|target| target.address() == address) {
+                target.refuse();
+            }
+        });
+    }
+
+    /// Sends a target the templates of a session, before the message that follows.
+    #[cold]
+    fn tell(
+        &mut self,
+        datagram: &Datagram<'_>,
+        follows: &Message<'_>,
+        target: usize,
+        outlet: &mut impl Outlet,
+    ) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let destination = self.view.address(target);
+        let Some(state) = self.targets.get_mut(target) else {
+            return;
+        };
+        let (source, received_ns) = (datagram.source, datagram.received_ns);
+        let mut failed = 0;
+        let each = |payload: &[u8]| {
+            let outgoing = Outgoing {
+                source,
+                destination,
+                payload,
+            };
+            outlet.send(&[outgoing], &mut |_, error: io::Error| {
+                failed += 1;
+                state.counters.failed.add(reason(&error), 1);
+            });
+        };
+        let templates = &self.templates;
+        let count = templates.messages(source, follows, received_ns, &mut scratch, each);
+        state.counters.templates_sent += count - failed;
+        self.counters.templates_sent += count - failed;
+        self.counters.templates_failed += failed;
+        self.scratch = scratch;
+    }
+
+    /// Keeps a message until its collector is back.
+    #[cold]
+    fn keep(&mut self, datagram: &Datagram<'_>, target: usize, tally: Tally) {
+        let address = self.view.address(target);
+        let Some(state) = self.targets.get_mut(target) else {
+            return;
+        };
+        let spool = match (&mut state.spool, &self.spool) {
+            (Some(spool), _) => Some(spool),
+            (none, Some(options)) => {
+                Some(none.insert(Spool::new(options.clone(), address)))
+            }
+            (None, None) => None,
+        };
+        let kept = spool.map(|spool| spool.push(datagram, tally));
+        let reason = match kept {
+            Some(Ok(())) => {
+                self.counters.waiting.add(tally);
+                state.counters.waiting.add(tally);
+                return;
+            }
+            Some(Err(error)) => error.reason(),
+            None => "spool_failed",
+        };
+        state.counters.failed.add(reason, 1);
+        self.counters.failed.add(reason, 1);
+        self.exporters.failed(datagram.source.ip());
+    }
+
+    /// Puts a message that an earlier run left into the spool of its collector, if that is one still.
+    pub(crate) fn recover(&mut self, collector: SocketAddr, datagram: &Datagram<'_>) -> bool {
+        let Some(target) = self.view.position(collector) else {
+            return false;
+        };
+        let message = Message::parse(datagram.payload).ok();
+        let tally = Tally::of(datagram.payload, message.is_some());
+        self.counters.recovered.add(tally);
+        if let Some(message) = &message {
+            let nobody = (0, 0);
+            self.templates
+                .learn(datagram.source, message, datagram.received_ns, nobody);
+        }
+        self.keep(datagram, target, tally);
+        true
+    }
+
+    /// Between batches: looks which collectors are up, and sends what waits for those.
+    pub fn tend(&mut self, now_us: i64, outlet: &mut impl Outlet) {
+        if self.view.refresh(&self.routing) {
+            tracing::debug!("the collectors that are up have changed");
+        }
+        let arrived = std::mem::take(&mut self.arrived);
+        let passed_ms = (now_us - self.looked_us).clamp(0, 1_000_000) as f64 / 1_000.0;
+        self.looked_us = now_us;
+        if !self.replays() {
+            self.allowance = 0.0;
+            return;
+        }
+        let more = (2.0 * arrived as f64).max(passed_ms * REPLAY_PER_MS);
+        self.allowance = (self.allowance + more).min(REPLAY_BATCH as f64);
+        let most = self.allowance as usize;
+        self.allowance -= most as f64;
+        for target in 0..self.targets.len() {
+            self.replay(target, most, outlet);
+        }
+        self.replay_orphans(most, outlet);
+    }
+
+    /// Whether anything waits that can be sent.
+    pub(crate) fn replays(&self) -> bool {
+        let mut waiting = self
+            .targets
+            .iter()
+            .enumerate()
+            .filter(|(_, state)| state.waits());
+        !self.orphans.is_empty() || waiting.any(|(target, _)| self.view.is_up(target))
+    }
+
+    fn replay(&mut self, target: usize, most: usize, outlet: &mut impl Outlet) {
+        let is_up = self.view.is_up(target);
+        let Some(state) = self.targets.get_mut(target) else {
+            return;
+        };
+        let Some(spool) = state
+            .spool
+            .as_mut()
+            .filter(|spool| is_up && !spool.is_empty())
+        else {
+            return;
+        };
+        let mut taken = std::mem::take(&mut self.taken);
+        spool.take(most, &mut taken);
+        self.counters.waiting.take_saturating(taken.lost);
+        state.counters.waiting.take_saturating(taken.lost);
+        if taken.lost.datagrams > 0 {
+            self.counters
+                .failed
+                .add("spool_failed", taken.lost.datagrams);
+            state
+                .counters
+                .failed
+                .add("spool_failed", taken.lost.datagrams);
+        }
+        let mut batch = Batch::new();
+        for datagram in taken.iter() {
+            let message = Message::parse(datagram.payload).ok();
+            let tally = Tally::of(datagram.payload, message.is_some());
+            self.counters.waiting.take_saturating(tally);
+            if let Some(state) = self.targets.get_mut(target) {
+                state.counters.waiting.take_saturating(tally);
+            }
+            if let Some(message) = &message {
+                let incarnation = Some(self.view.incarnation(target));
+                let due = self
+                    .templates
+                    .due(datagram.source, message, incarnation, None);
+                if due.collector {
+                    self.flush(&mut batch, outlet);
+                    self.tell(&datagram, message, target, outlet);
+                }
+            }
+            self.push(
+                &datagram,
+                target,
+                Tag::message(target, tally),
+                &mut batch,
+                outlet,
+            );
+        }
+        self.flush(&mut batch, outlet);
+        self.taken = taken;
+    }
+
+    /// Messages for addresses that are no targets any more go where they belong now.
+    fn replay_orphans(&mut self, most: usize, outlet: &mut impl Outlet) {
+        let Some(spool) = self.orphans.first_mut() else {
+            return;
+        };
+        let routing = Arc::clone(&self.routing);
+        let mut taken = std::mem::take(&mut self.taken);
+        spool.take(most, &mut taken);
+        if taken.is_empty() {
+            self.orphans.remove(0);
+        }
+        self.counters.waiting.take_saturating(taken.lost);
+        if taken.lost.datagrams > 0 {
+            self.counters
+                .failed
+                .add("spool_failed", taken.lost.datagrams);
+        }
+        let mut batch = Batch::new();
+        for datagram in taken.iter() {
+            let message = Message::parse(datagram.payload).ok();
+            let tally = Tally::of(datagram.payload, message.is_some());
+            let version = version(datagram.payload);
+            self.counters.waiting.take_saturating(tally);
+            self.route(
+                &routing,
+                &datagram,
+                version,
+                message.as_ref(),
+                tally,
+                &mut batch,
+                outlet,
+            );
+        }
+        self.flush(&mut batch, outlet);
+        self.taken = taken;
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The same by route.
+    #[must_use]
+    pub fn routes(&self) -> &[RouteCounters] {
+        &self.routes
+    }
+
+    /// The same by address.
+    pub fn targets(&self) -> impl Iterator<Item = (SocketAddr, &TargetCounters)> {
+        let addresses = self.routing.targets.iter().map(|target| target.address());
+        addresses.zip(self.targets.iter().map(|state| &state.counters))
+    }
+
+    /// Why sends to addresses failed: to be logged once in a while.
+    pub(crate) fn failures(&self) -> impl Iterator<Item = (SocketAddr, &Reasons)> {
+        self.targets()
+            .map(|(address, counters)| (address, &counters.failed))
+    }
+}
+
+/// What the first two bytes say.
+#[inline]
+fn version(payload: &[u8]) -> Option<u16> {
+    payload
+        .first_chunk()
+        .map(|bytes| u16::from_be_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests;

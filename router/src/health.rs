@@ -1,0 +1,195 @@
+//! Which collectors are up.
+//!
+//! A collector is down when nobody listens on its address, where that is one of this machine's; when its probe fails; or
+//! when it refuses datagrams. Of another collector nothing can be known: it counts as up.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+use std::{fs, io, thread};
+
+use crate::config::ProbeUrl;
+use crate::routing::{Routing, Seen};
+
+mod listeners;
+mod probe;
+
+use listeners::Listeners;
+
+/// How often it is looked who listens.
+pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// How often collectors are probed.
+pub(crate) const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// So many probes in a row must fail: one may be lost.
+const PROBES_FAILED: u32 = 2;
+/// How long a collector that refused counts as down before it is tried again, in microseconds.
+const REFUSED_US: i64 = 5_000_000;
+
+/// Tells incarnations of different targets apart.
+static NEXT_ID: AtomicU32 = AtomicU32::new(1);
+
+/// An address that datagrams go to, and whether somebody is there: shared by all threads.
+#[derive(Debug)]
+pub(crate) struct Target {
+    address: SocketAddr,
+    probe: Option<ProbeUrl>,
+    id: u32,
+    up: AtomicBool,
+    /// How often it came back.
+    returns: AtomicU32,
+    /// Set by the threads that send.
+    refused: AtomicBool,
+    /// What [`Health`] remembers: the sockets that listen, mixed into one number.
+    sockets: AtomicU64,
+    probes_failed: AtomicU32,
+}
+
+impl Target {
+    pub(crate) fn new(address: SocketAddr, probe: Option<ProbeUrl>) -> Arc<Self> {
+        Arc::new(Self {
+            address,
+            probe,
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            up: AtomicBool::new(true),
+            returns: AtomicU32::new(0),
+            refused: AtomicBool::new(false),
+            sockets: AtomicU64::new(0),
+            probes_failed: AtomicU32::new(0),
+        })
+    }
+
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) const fn probe(&self) -> Option<&ProbeUrl> {
+        self.probe.as_ref()
+    }
+
+    pub(crate) fn seen(&self) -> Seen {
+        let returns = self.returns.load(Ordering::Acquire);
+        Seen {
+            address: self.address,
+            up: self.up.load(Ordering::Acquire),
+            incarnation: u64::from(self.id) << 32 | u64::from(returns),
+        }
+    }
+
+    /// A datagram was refused.
+    pub(crate) fn refuse(&self) {
+        self.refused.store(true, Ordering::Relaxed);
+    }
+
+    /// What is known now; `restarted` where others listen than before. A line to log where that changes something.
+    pub(crate) fn set(&self, up: bool, restarted: bool) -> Option<&'static str> {
+        let was_up = self.up.load(Ordering::Relaxed);
+        if up && (!was_up || restarted) {
+            // Before `up`: who sees it up sees that it came back.
+            self.returns.fetch_add(1, Ordering::Release);
+        }
+        self.up.store(up, Ordering::Release);
+        match (was_up, up) {
+            (true, false) => Some("is down"),
+            (false, true) => Some("is back"),
+            (true, true) if restarted => Some("was started anew"),
+            _ => None,
+        }
+    }
+}
+
+/// Looks who listens: on a thread of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    /// Until when those count as down that refused, in microseconds since 1970.
+    refused: Vec<(SocketAddr, i64)>,
+}
+
+impl Health {
+    /// Looks once.
+    pub(crate) fn look(&mut self, routing: &Routing, now_us: i64) {
+        let listeners = Listeners::read();
+        self.refused.retain(|(_, until)| *until > now_us);
+        for target in &routing.targets {
+            let address = target.address;
+            if target.refused.swap(false, Ordering::Relaxed) {
+                self.refused.retain(|(refused, _)| *refused != address);
+                self.refused.push((address, now_us + REFUSED_US));
+            }
+            let refused = self.refused.iter().any(|(refused, _)| *refused == address);
+            let answers = target.probes_failed.load(Ordering::Relaxed) < PROBES_FAILED;
+            let mut restarted = false;
+            let mut listened = true;
+            // Without the list, or on another machine, nothing can be said.
+            if let (Some(listeners), true) = (&listeners, is_own_address(address.ip())) {
+                let sockets = listeners.sockets(address);
+                listened = sockets != 0;
+                if listened {
+                    let before = target.sockets.swap(sockets, Ordering::Relaxed);
+                    restarted = before != 0 && before != sockets;
+                }
+            }
+            if let Some(what) = target.set(listened && answers && !refused, restarted) {
+                tracing::info!("collector {address} {what}");
+            }
+        }
+    }
+}
+
+/// Probes all collectors that have something to ask, at the same time. A name that nobody resolves may take long: not for
+/// the thread that looks.
+pub(crate) fn probe_all(routing: &Routing) {
+    thread::scope(|scope| {
+        for target in &routing.targets {
+            let Some(url) = &target.probe else { continue };
+            let run = move || {
+                if probe::is_well(url) {
+                    target.probes_failed.store(0, Ordering::Relaxed);
+                } else {
+                    let failed = target.probes_failed.load(Ordering::Relaxed);
+                    let failed = failed.saturating_add(1);
+                    target.probes_failed.store(failed, Ordering::Relaxed);
+                }
+            };
+            // Without a thread the last answer stands.
+            let _no_thread: io::Result<_> = thread::Builder::new()
+                .name("probe".to_owned())
+                .spawn_scoped(scope, run);
+        }
+    });
+}
+
+/// Whether an address is one of this machine's.
+pub(crate) fn is_own_address(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    address.is_loopback() || !address.is_unspecified() && UdpSocket::bind((address, 0)).is_ok()
+}
+
+/// Where a datagram for `target` comes back to, if one of these addresses is listened on.
+#[must_use]
+pub fn looped(listen: &[SocketAddr], target: SocketAddr) -> Option<SocketAddr> {
+    let listen = listen.iter().copied();
+    listen
+        .filter(|listen| listen.port() == target.port())
+        .find(|listen| {
+            let address = listen.ip().to_canonical();
+            if address.is_unspecified() {
+                let reached = address.is_ipv6() || target.ip().to_canonical().is_ipv4();
+                reached && is_own_address(target.ip())
+            } else {
+                address == target.ip().to_canonical()
+            }
+        })
+}
+
+fn file(path: &str) -> Option<String> {
+    fs::read_to_string(path).ok()
+}
+
+const ANY: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+];
+
+#[cfg(test)]
+mod tests;

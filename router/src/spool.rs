@@ -1,0 +1,318 @@
+//! What waits for a collector that is down: capture files, written at one end and read at the other.
+//!
+//! ```text
+//! new messages ─▶ open file ─▶ closed files … ─▶ the file that is read ─▶ collector
+//! ```
+//!
+//! Each thread has its own for each collector, so that an exporter's messages stay in order without a lock. A file is
+//! removed when all of it was read: what an earlier run left is found at the next start.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::BufWriter;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use forebay_udp::Datagram;
+use forebay_udp::capture::{CaptureReader, CaptureWriteError, CaptureWriter};
+
+use crate::counters::Tally;
+
+mod files;
+
+pub use files::SpoolError;
+pub(crate) use files::{SpoolLock, leftovers};
+
+/// So many files share the space, so that what was read is soon free again.
+const FILES: u64 = 16;
+/// Headers of a record: pcap's, IPv6's and UDP's.
+const RECORD_HEADERS: u64 = 16 + 40 + 8;
+
+/// Where a thread keeps what waits.
+#[derive(Debug, Clone)]
+pub(crate) struct SpoolOptions {
+    pub(crate) folder: PathBuf,
+    /// Bytes for each collector.
+    pub(crate) bytes: u64,
+    pub(crate) thread: usize,
+    /// The number of the first file: above those that are there.
+    pub(crate) first: u64,
+}
+
+/// A thread's messages for one collector.
+pub(crate) struct Spool {
+    options: SpoolOptions,
+    collector: SocketAddr,
+    next: u64,
+    open: Option<(CaptureWriter<BufWriter<File>>, Segment)>,
+    closed: VecDeque<Segment>,
+    reading: Option<(CaptureReader, Segment)>,
+    /// Of all files.
+    bytes: u64,
+    /// The last write failed, and that was logged.
+    complained: bool,
+}
+
+/// A file.
+#[derive(Debug)]
+struct Segment {
+    path: PathBuf,
+    bytes: u64,
+    /// What was put in and not taken out yet.
+    left: Tally,
+}
+
+/// Why a message cannot be kept.
+#[derive(Debug)]
+pub(crate) enum NotKept {
+    Full,
+    /// It was logged.
+    Failed,
+}
+
+impl NotKept {
+    pub(crate) const fn reason(&self) -> &'static str {
+        match self {
+            Self::Full => "spool_full",
+            Self::Failed => "spool_failed",
+        }
+    }
+}
+
+/// Messages out of a spool, copied so that many can be sent at once.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    bytes: Vec<u8>,
+    datagrams: Vec<(SocketAddr, SocketAddr, u64, Range<usize>)>,
+    /// What had been put in and could not be read.
+    pub(crate) lost: Tally,
+}
+
+impl Taken {
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.datagrams.clear();
+        self.lost = Tally::default();
+    }
+
+    fn push(&mut self, datagram: &Datagram<'_>) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(datagram.payload);
+        let payload = start..self.bytes.len();
+        self.datagrams.push((
+            datagram.source,
+            datagram.destination,
+            datagram.received_ns,
+            payload,
+        ));
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Datagram<'_>> {
+        self.datagrams
+            .iter()
+            .map(|(source, destination, received_ns, payload)| Datagram {
+                source: *source,
+                destination: *destination,
+                received_ns: *received_ns,
+                payload: self.bytes.get(payload.clone()).unwrap_or_default(),
+            })
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.datagrams.is_empty()
+    }
+}
+
+impl fmt::Debug for Spool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spool")
+            .field("collector", &self.collector)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Spool {
+    pub(crate) fn new(options: SpoolOptions, collector: SocketAddr) -> Self {
+        Self {
+            next: options.first,
+            options,
+            collector,
+            open: None,
+            closed: VecDeque::new(),
+            reading: None,
+            bytes: 0,
+            complained: false,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open.is_none() && self.closed.is_empty() && self.reading.is_none()
+    }
+
+    /// Puts a message behind all others.
+    pub(crate) fn push(&mut self, datagram: &Datagram<'_>, tally: Tally) -> Result<(), NotKept> {
+        let bytes = RECORD_HEADERS + datagram.payload.len() as u64;
+        if self.bytes + bytes > self.options.bytes {
+            return Err(NotKept::Full);
+        }
+        let full = self.options.bytes / FILES;
+        if self
+            .open
+            .as_ref()
+            .is_some_and(|(_, segment)| segment.bytes + bytes > full)
+        {
+            self.close();
+        }
+        let (writer, segment) = match &mut self.open {
+            Some(open) => open,
+            None => {
+                let path = files::path(&self.options, self.collector, self.next);
+                let writer = match CaptureWriter::create(&path) {
+                    Ok(writer) => writer,
+                    Err(error) => {
+                        self.complain(&error);
+                        return Err(NotKept::Failed);
+                    }
+                };
+                self.next += 1;
+                self.open.insert((
+                    writer,
+                    Segment {
+                        path,
+                        bytes: 0,
+                        left: Tally::default(),
+                    },
+                ))
+            }
+        };
+        match writer.write(datagram) {
+            Ok(()) => {
+                segment.bytes += bytes;
+                segment.left.add(tally);
+                self.bytes += bytes;
+                self.complained = false;
+                Ok(())
+            }
+            Err(error) => {
+                if matches!(error, CaptureWriteError::Write { .. }) {
+                    // What follows a torn record would not be found.
+                    self.close();
+                }
+                self.complain(&error);
+                Err(NotKept::Failed)
+            }
+        }
+    }
+
+    /// Logs an error, but not again before something succeeded.
+    fn complain(&mut self, error: &CaptureWriteError) {
+        if !std::mem::replace(&mut self.complained, true) {
+            tracing::warn!("messages for {} cannot be kept: {error}", self.collector);
+        }
+    }
+
+    /// Takes up to `most` messages out, the oldest first.
+    pub(crate) fn take(&mut self, most: usize, taken: &mut Taken) {
+        taken.clear();
+        while taken.datagrams.len() < most {
+            if self.reading.is_none() {
+                if self.closed.is_empty() {
+                    self.close();
+                }
+                let Some(segment) = self.closed.pop_front() else {
+                    return;
+                };
+                match CaptureReader::open(&segment.path) {
+                    Ok(reader) => self.reading = Some((reader, segment)),
+                    Err(error) => {
+                        tracing::warn!("{error}");
+                        self.drop_segment(&segment, taken);
+                        continue;
+                    }
+                }
+            }
+            let Some((reader, segment)) = &mut self.reading else {
+                return;
+            };
+            match reader.next() {
+                Ok(Some(datagram)) => {
+                    let is_message = forebay_wire::Message::parse(datagram.payload).is_ok();
+                    segment
+                        .left
+                        .take_saturating(Tally::of(datagram.payload, is_message));
+                    taken.push(&datagram);
+                }
+                end => {
+                    if let Err(error) = end {
+                        tracing::warn!("{error}");
+                    }
+                    if let Some((_, segment)) = self.reading.take() {
+                        self.drop_segment(&segment, taken);
+                    }
+                }
+            }
+        }
+    }
+
+    fn drop_segment(&mut self, segment: &Segment, taken: &mut Taken) {
+        taken.lost.add(segment.left);
+        self.bytes = self.bytes.saturating_sub(segment.bytes);
+        remove(&segment.path);
+    }
+
+    /// Ends the open file, so that it can be read.
+    fn close(&mut self) {
+        let Some((writer, segment)) = self.open.take() else {
+            return;
+        };
+        // What did not reach the disk shows when it is read.
+        if let Err(error) = writer.finish() {
+            tracing::warn!("{error}");
+        }
+        self.closed.push_back(segment);
+    }
+}
+
+impl Drop for Spool {
+    /// What waits is found at the next start. The file that is read keeps what was taken out: it is written anew
+    /// without that.
+    fn drop(&mut self) {
+        self.close();
+        let Some((mut reader, segment)) = self.reading.take() else {
+            return;
+        };
+        if segment.left.datagrams == 0 {
+            remove(&segment.path);
+            return;
+        }
+        let rest = segment.path.with_extension("rest");
+        let copied = copy_rest(&mut reader, &rest).map_err(|error| error.to_string());
+        let renamed = copied.and_then(|()| {
+            fs::rename(&rest, &segment.path).map_err(|error| format!("{}: {error}", rest.display()))
+        });
+        if let Err(error) = renamed {
+            tracing::warn!("messages that were sent will be sent again at the next start: {error}");
+        }
+    }
+}
+
+fn copy_rest(reader: &mut CaptureReader, rest: &Path) -> Result<(), CaptureWriteError> {
+    let mut writer = CaptureWriter::create(rest)?;
+    while let Ok(Some(datagram)) = reader.next() {
+        writer.write(&datagram)?;
+    }
+    writer.finish().map(drop)
+}
+
+/// Removes a file of which all was read.
+pub(crate) fn remove(path: &Path) {
+    if let Err(error) = fs::remove_file(path) {
+        tracing::warn!("cannot remove {}: {error}", path.display());
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,348 @@
+//! The templates that exporters sent last, so that a collector can be told them.
+//!
+//! A collector that comes up, comes back, or takes over an exporter knows none of its templates, and the exporter may
+//! take half an hour to send them again. So the router sends them: just before the exporter's next message that goes to
+//! that collector, in messages of its own that hold nothing but templates.
+//!
+//! # Sequence numbers
+//!
+//! These messages must show the collector no loss that was none, and repeat no flow.
+//!
+//! * IPFIX counts data records. A message without any has the number of the message that follows it: so it takes that
+//!   one's.
+//! * v9 counts messages. The number before that of the message that follows is the one that the collector saw last, or
+//!   that went to another: so *k* messages take the *k* numbers before. A collector that is new to the exporter finds
+//!   them in order; one that has seen these numbers takes them for repeated, and nothing in them counts twice.
+//!
+//! The rest of their headers is that of the message that follows, so that clocks and uptimes do not jump.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use ahash::RandomState;
+use forebay_wire::set::Version;
+use forebay_wire::template::TemplateRecord;
+use forebay_wire::{Message, SetKind, Sets};
+use hashlink::LinkedHashMap;
+
+use crate::config::Limits;
+
+mod build;
+
+use build::Follows;
+pub(crate) use build::Scratch;
+
+/// Who sends: RFC 7011 §8, a transport session and observation domain, per version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct SessionKey {
+    port: u16,
+    version: u8,
+    domain: u32,
+}
+
+/// A template as it came.
+#[derive(Debug)]
+struct Known {
+    /// The record.
+    raw: Box<[u8]>,
+    is_options: bool,
+    /// When it came first with this layout, in nanoseconds since 1970.
+    since_ns: u64,
+}
+
+/// A template that may be known.
+struct New<'a> {
+    id: u16,
+    raw: &'a [u8],
+    is_options: bool,
+    since_ns: u64,
+}
+
+impl New<'_> {
+    fn known(&self) -> Known {
+        Known {
+            raw: self.raw.into(),
+            is_options: self.is_options,
+            since_ns: self.since_ns,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Session {
+    templates: BTreeMap<u16, Known>,
+    /// The incarnation of the collector that its last message went to.
+    told: u64,
+    /// The same of those that get copies, mixed.
+    told_copies: u64,
+}
+
+#[derive(Debug)]
+struct Exporter {
+    sessions: LinkedHashMap<SessionKey, Session, RandomState>,
+}
+
+/// What the limits cost, and how full the memory is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TemplateCounts {
+    /// Templates kept now.
+    pub templates: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Sessions and observation domains that they belong to.
+    pub domains: u64,
+    /// Sessions that were forgotten for others, the least recently heard first.
+    pub domains_evicted: u64,
+    /// Templates that were not kept because their session had too many.
+    pub refused: u64,
+    /// Template records that could not be read; collectors will say so too.
+    pub malformed: u64,
+}
+
+impl TemplateCounts {
+    /// Adds another thread's.
+    pub const fn add(&mut self, other: &Self) {
+        self.templates += other.templates;
+        self.bytes += other.bytes;
+        self.domains += other.domains;
+        self.domains_evicted += other.domains_evicted;
+        self.refused += other.refused;
+        self.malformed += other.malformed;
+    }
+}
+
+/// The templates of a thread's exporters, within limits.
+#[derive(Debug)]
+pub(crate) struct Templates {
+    limits: Limits,
+    /// The least recently heard first.
+    exporters: LinkedHashMap<IpAddr, Exporter, RandomState>,
+    counts: TemplateCounts,
+}
+
+/// What is to be told before a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Due {
+    /// To the collector.
+    pub(crate) collector: bool,
+    /// To those that get copies.
+    pub(crate) copies: bool,
+}
+
+impl Templates {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            exporters: LinkedHashMap::with_hasher(RandomState::new()),
+            counts: TemplateCounts::default(),
+        }
+    }
+
+    pub(crate) const fn counts(&self) -> TemplateCounts {
+        self.counts
+    }
+
+    /// What the targets of a message must be told first, by their incarnations; it counts as told then. `None` for a
+    /// target that does not get this message.
+    #[inline]
+    pub(crate) fn due(
+        &mut self,
+        source: SocketAddr,
+        message: &Message<'_>,
+        collector: Option<u64>,
+        copies: Option<u64>,
+    ) -> Due {
+        let Some(session) = self.heard(source, message) else {
+            return Due::default();
+        };
+        let mut due = Due::default();
+        if let Some(collector) = collector {
+            due.collector = session.told != collector;
+            session.told = collector;
+        }
+        if let Some(copies) = copies {
+            due.copies = session.told_copies != copies;
+            session.told_copies = copies;
+        }
+        due
+    }
+
+    /// The session that a message is of, if templates of it are known: the last to be forgotten from now on.
+    #[inline]
+    fn heard(&mut self, source: SocketAddr, message: &Message<'_>) -> Option<&mut Session> {
+        let (key, _) = session_of(source, message)?;
+        let exporter = self.exporters.to_back(&source.ip())?;
+        exporter.sessions.to_back(&key)
+    }
+
+    /// Keeps the templates of a message; whether it has any. `told` are the incarnations of those that get the
+    /// message itself: the collector, and those of copies.
+    #[inline]
+    pub(crate) fn learn(
+        &mut self,
+        source: SocketAddr,
+        message: &Message<'_>,
+        received_ns: u64,
+        told: (u64, u64),
+    ) -> bool {
+        let Some((key, sets)) = session_of(source, message) else {
+            return false;
+        };
+        let mut has_templates = false;
+        for set in sets {
+            // What cannot be found is the collector's to tell.
+            let Ok(set) = set else { break };
+            if !matches!(set.kind(), SetKind::Template | SetKind::OptionsTemplate) {
+                continue;
+            }
+            has_templates = true;
+            for record in set.templates() {
+                match record {
+                    Ok(TemplateRecord::Define(definition)) => {
+                        let raw = definition.raw();
+                        let template = New {
+                            id: definition.id(),
+                            raw,
+                            is_options: definition.is_options(),
+                            since_ns: received_ns,
+                        };
+                        self.keep(source.ip(), key, &template, told);
+                    }
+                    // RFC 7011 §8.4: over UDP, withdrawals "MUST be ignored".
+                    Ok(_) => {}
+                    Err(_) => self.counts.malformed += 1,
+                }
+            }
+        }
+        has_templates
+    }
+
+    fn keep(&mut self, address: IpAddr, key: SessionKey, new: &New<'_>, told: (u64, u64)) {
+        let raw = new.raw;
+        if raw.len() > self.limits.template_bytes {
+            self.counts.refused += 1;
+            return;
+        }
+        let exporter = self.exporters.entry(address).or_insert_with(|| Exporter {
+            sessions: LinkedHashMap::with_hasher(RandomState::new()),
+        });
+        if !exporter.sessions.contains_key(&key) {
+            self.counts.domains += 1;
+            let session = Session {
+                told: told.0,
+                told_copies: told.1,
+                ..Session::default()
+            };
+            exporter.sessions.insert(key, session);
+            if exporter.sessions.len() > self.limits.domains_per_exporter {
+                let oldest = exporter.sessions.pop_front();
+                forget(&mut self.counts, oldest.map(|(_, session)| session));
+            }
+        }
+        let Some(session) = exporter.sessions.get_mut(&key) else {
+            return;
+        };
+        let full = session.templates.len() >= self.limits.templates_per_domain;
+        match session.templates.get_mut(&new.id) {
+            Some(same) if *same.raw == *raw => return,
+            // Out of a spool: a newer one is known.
+            Some(newer) if newer.since_ns > new.since_ns => return,
+            Some(other) => {
+                self.counts.bytes += raw.len() as u64;
+                self.counts.bytes -= other.raw.len() as u64;
+                *other = new.known();
+            }
+            None if full => {
+                self.counts.refused += 1;
+                return;
+            }
+            None => {
+                self.counts.templates += 1;
+                self.counts.bytes += raw.len() as u64;
+                session.templates.insert(new.id, new.known());
+            }
+        }
+        self.exporters.to_back(&address);
+        self.evict();
+    }
+
+    /// Forgets the least recently heard until all is within the limits. Never what was heard last: that is at the back,
+    /// and within the limits by itself unless they are tiny.
+    fn evict(&mut self) {
+        let (bytes, domains) = (
+            self.limits.template_bytes as u64,
+            self.limits.domains as u64,
+        );
+        while self.counts.bytes > bytes || self.counts.domains > domains {
+            let Some((address, exporter)) = self.exporters.iter_mut().next() else {
+                return;
+            };
+            let oldest = exporter.sessions.pop_front();
+            if exporter.sessions.is_empty() {
+                let address = *address;
+                self.exporters.remove(&address);
+            }
+            forget(&mut self.counts, oldest.map(|(_, session)| session));
+        }
+    }
+
+    /// Writes messages with the session's templates that were valid when the message that follows came; hands each over
+    /// and returns how many there were.
+    pub(crate) fn messages(
+        &self,
+        source: SocketAddr,
+        follows: &Message<'_>,
+        received_ns: u64,
+        scratch: &mut Scratch,
+        each: impl FnMut(&[u8]),
+    ) -> u64 {
+        let Some((key, _)) = session_of(source, follows) else {
+            return 0;
+        };
+        let session = self
+            .exporters
+            .get(&source.ip())
+            .and_then(|exporter| exporter.sessions.get(&key));
+        let (Some(session), Some(follows)) = (session, Follows::new(follows)) else {
+            return 0;
+        };
+        let valid = session.templates.values();
+        // A newer layout would make nonsense of an older message.
+        let valid = valid.filter(|known| known.since_ns <= received_ns);
+        scratch.write(&follows, valid.map(|known| (&*known.raw, known.is_options)));
+        scratch.number(&follows);
+        scratch.each(each)
+    }
+}
+
+fn forget(counts: &mut TemplateCounts, session: Option<Session>) {
+    let Some(session) = session else { return };
+    counts.domains -= 1;
+    counts.domains_evicted += 1;
+    counts.templates -= session.templates.len() as u64;
+    for known in session.templates.values() {
+        counts.bytes -= known.raw.len() as u64;
+    }
+}
+
+/// The session of a message that can have templates, and its sets.
+#[inline]
+fn session_of<'a>(source: SocketAddr, message: &Message<'a>) -> Option<(SessionKey, Sets<'a>)> {
+    let (version, domain, sets) = match message {
+        Message::Fixed(_) => return None,
+        Message::V9(message) => (Version::V9, message.header.source_id, message.sets()),
+        Message::Ipfix(message) => {
+            let domain = message.header.observation_domain;
+            (Version::Ipfix, domain, message.sets())
+        }
+    };
+    let key = SessionKey {
+        port: source.port(),
+        version: version.number(),
+        domain,
+    };
+    Some((key, sets))
+}
+
+#[cfg(test)]
+mod tests;
