@@ -1,4 +1,4 @@
-//! UDP datagrams in and out: capture files and sockets.
+//! UDP datagrams in and out: capture files, sockets and packet rings.
 //!
 //! Whatever the source, a received datagram is a [`Datagram`]: who sent it, to
 //! whom, when, and the payload, borrowed from the source's own buffer until the
@@ -6,6 +6,7 @@
 //!
 //! * [`ShardSockets`] receives from UDP sockets, one [`ShardReceiver`] per thread;
 //!   [`shard_of`] says which one an exporter belongs to.
+//! * [`PacketRing`] receives below the IP stack, beside whoever listens.
 //! * [`Sender`] sends, in batches, from an address of this machine to one target.
 //! * [`RawSender`] sends to any destination from any source, [`OwnSender`] from this machine's.
 //! * [`capture`] reads datagrams from pcap and pcapng files and writes them.
@@ -13,9 +14,11 @@
 //! Nothing here looks inside a payload.
 #![deny(unsafe_op_in_unsafe_fn)]
 
+mod bpf;
 pub mod capture;
 mod datagram;
 mod packet;
+mod ring;
 mod send;
 mod sender;
 mod sockaddr;
@@ -23,6 +26,9 @@ mod socket;
 mod sys;
 
 pub use datagram::Datagram;
+pub use ring::{
+    PacketCounts, PacketDatagrams, PacketError, PacketOptions, PacketReceiver, PacketRing,
+};
 pub use send::{Outgoing, OwnSender, RawSender, SendError};
 pub use sender::Sender;
 pub use socket::{

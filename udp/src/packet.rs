@@ -17,7 +17,8 @@ pub(crate) const IPV6_LEAST_MTU: usize = 1280;
 const IPV4_BYTES: usize = 20;
 const IPV6_BYTES: usize = 40;
 const FRAGMENT_BYTES: usize = 8;
-const UDP_BYTES: usize = 8;
+/// A UDP header.
+pub(crate) const UDP_BYTES: usize = 8;
 const UDP: u8 = 17;
 const FRAGMENT: u8 = 44;
 const HOPS: u8 = 64;
@@ -55,30 +56,59 @@ impl Ends {
         payload: &[u8],
     ) -> Option<[u8; UDP_BYTES]> {
         let udp_bytes = u16::try_from(payload.len() + UDP_BYTES).ok()?;
-        let addresses = match self {
-            Self::V4(source, destination) => {
-                udp_bytes.checked_add(IPV4_BYTES as u16)?;
-                Sum::default().add(source).add(destination)
-            }
-            Self::V6(source, destination) => Sum::default().add(source).add(destination),
-        };
+        if let Self::V4(..) = self {
+            udp_bytes.checked_add(IPV4_BYTES as u16)?;
+        }
         let mut udp = [0; UDP_BYTES];
         udp[0..2].copy_from_slice(&source_port.to_be_bytes());
         udp[2..4].copy_from_slice(&destination_port.to_be_bytes());
         udp[4..6].copy_from_slice(&udp_bytes.to_be_bytes());
-        // RFC 768: over a pseudo header of addresses, protocol and length, the UDP header and
-        // the payload; a sum of zero is sent as all ones, for zero says that there is none.
-        let length = udp_bytes.to_be_bytes();
-        let checksum = addresses
-            .add(&[0, UDP, length[0], length[1]])
-            .add(&udp)
-            .add(payload)
-            .checksum();
-        udp[6..8].copy_from_slice(&match checksum {
+        // RFC 768: a sum of zero is sent as all ones, for zero says that there is none.
+        let sum = self.pseudo_header(udp_bytes).add(&udp).add(payload);
+        udp[6..8].copy_from_slice(&match sum.checksum() {
             [0, 0] => [0xff, 0xff],
             checksum => checksum,
         });
         Some(udp)
+    }
+
+    /// Whether a UDP datagram with its header has the right checksum. None, zero, is right with
+    /// IPv4 only: RFC 8200, section 8.1.
+    #[inline]
+    pub(crate) fn has_right_checksum(&self, datagram: &[u8]) -> bool {
+        let Ok(bytes) = u16::try_from(datagram.len()) else {
+            return false;
+        };
+        match datagram {
+            [_, _, _, _, _, _, 0, 0, ..] => matches!(self, Self::V4(..)),
+            _ => self.pseudo_header(bytes).add(datagram).checksum() == [0, 0],
+        }
+    }
+
+    /// The sum of addresses, protocol and length, which a UDP checksum is over besides the
+    /// datagram: RFC 768 and RFC 8200, section 8.1.
+    #[inline]
+    fn pseudo_header(&self, udp_bytes: u16) -> Sum {
+        let addresses = match self {
+            Self::V4(source, destination) => Sum::default().add(source).add(destination),
+            Self::V6(source, destination) => Sum::default().add(source).add(destination),
+        };
+        let [high, low] = udp_bytes.to_be_bytes();
+        addresses.add(&[0, UDP, high, low])
+    }
+}
+
+/// Whether the checksum of the IPv4 header that the packet begins with is right; what begins
+/// with no whole IPv4 header has none.
+#[inline]
+pub(crate) fn has_right_ipv4_header(packet: &[u8]) -> bool {
+    let [version_length @ 0x40..0x50, ..] = packet else {
+        return true;
+    };
+    let bytes = usize::from(version_length & 0x0f) * 4;
+    match packet.get(..bytes) {
+        Some(header) => Sum::default().add(header).checksum() == [0, 0],
+        None => true,
     }
 }
 

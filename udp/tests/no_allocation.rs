@@ -11,7 +11,10 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use forebay_udp::capture::{CaptureReader, CaptureWriter};
-use forebay_udp::{Datagram, Outgoing, OwnSender, RawSender, Sender, ShardSockets, SocketOptions};
+use forebay_udp::{
+    Datagram, Outgoing, OwnSender, PacketOptions, PacketRing, RawSender, Sender, ShardSockets,
+    SocketOptions,
+};
 
 struct Counting;
 
@@ -106,6 +109,39 @@ fn sending_on() {
         }
     });
     assert_eq!((failed, count), (10, 0));
+}
+
+#[test]
+fn packets() {
+    let receiver = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback");
+    let destination = receiver.local_addr().expect("bound");
+    let options = PacketOptions {
+        interfaces: Vec::new(),
+        listen: vec![destination],
+        exclude: Vec::new(),
+        shards: 1,
+        ring_bytes: 4 << 20,
+    };
+    // It takes a privilege that the run may not have.
+    let Ok(mut rings) = PacketRing::open(&options) else {
+        return;
+    };
+    let mut ring = rings.remove(0);
+    let mut sender = Sender::bind((Ipv4Addr::LOCALHOST, 0).into(), destination).expect("loopback");
+    let payloads = [&[7u8; 100][..]; 100];
+    let mut taken = 0;
+    let count = allocations(|| {
+        for round in 1..=10 {
+            sender.send(&payloads).expect("sent");
+            while taken < round * 100 {
+                let datagrams = ring.receive(Duration::from_secs(10)).expect("readable");
+                assert_ne!(datagrams.len(), 0, "{taken}");
+                taken += datagrams.count();
+            }
+            ring.kernel_drops();
+        }
+    });
+    assert_eq!((taken, count), (1000, 0));
 }
 
 #[test]

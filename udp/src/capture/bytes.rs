@@ -2,14 +2,14 @@
 
 /// The order of a capture file's integers: that of the machine that wrote it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
+pub(crate) enum Order {
     Little,
     Big,
 }
 
 impl Order {
     #[inline]
-    pub(super) fn u16(self, bytes: &[u8], at: usize) -> Option<u16> {
+    pub(crate) fn u16(self, bytes: &[u8], at: usize) -> Option<u16> {
         let bytes = array(bytes, at)?;
         Some(match self {
             Self::Little => u16::from_le_bytes(bytes),
@@ -18,7 +18,7 @@ impl Order {
     }
 
     #[inline]
-    pub(super) fn u32(self, bytes: &[u8], at: usize) -> Option<u32> {
+    pub(crate) fn u32(self, bytes: &[u8], at: usize) -> Option<u32> {
         let bytes = array(bytes, at)?;
         Some(match self {
             Self::Little => u32::from_le_bytes(bytes),
@@ -27,7 +27,7 @@ impl Order {
     }
 
     #[inline]
-    pub(super) fn u64(self, bytes: &[u8], at: usize) -> Option<u64> {
+    pub(crate) fn u64(self, bytes: &[u8], at: usize) -> Option<u64> {
         let bytes = array(bytes, at)?;
         Some(match self {
             Self::Little => u64::from_le_bytes(bytes),
@@ -38,6 +38,6 @@ impl Order {
 
 /// The `N` bytes at `at`, if they are there.
 #[inline]
-pub(super) fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..)?.first_chunk().copied()
 }

@@ -8,7 +8,7 @@ use super::CaptureCounts;
 use super::frame::{Fragment, FragmentKey};
 
 /// Datagrams in the making.
-pub(super) const MAX_PENDING: usize = 512;
+pub(crate) const MAX_PENDING: usize = 512;
 /// Their bytes, in all.
 const MAX_PENDING_BYTES: usize = 16 << 20;
 /// Fragments of one datagram: 65,535 bytes in pieces of 256.
@@ -17,11 +17,11 @@ const MAX_FRAGMENTS: usize = 256;
 const MAX_DATAGRAM_BYTES: usize = 65_535;
 /// Waited for the rest, by the capture's clock. RFC 8200 says 60 s, RFC 1122 60–120 s;
 /// Linux waits 30.
-pub(super) const WAIT_NS: u64 = 30_000_000_000;
+pub(crate) const WAIT_NS: u64 = 30_000_000_000;
 
 /// The datagrams in the making, and the last one made.
 #[derive(Default)]
-pub(super) struct Fragments {
+pub(crate) struct Fragments {
     pending: Vec<Pending>,
     pending_bytes: usize,
     /// The time of the oldest one: nothing can expire until [`WAIT_NS`] after it.
@@ -56,7 +56,7 @@ enum Outcome {
 impl Fragments {
     /// Takes a fragment with the bytes that it carries; when it completes its datagram,
     /// returns what that begins with, and [`Self::whole`] holds it.
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         fragment: &Fragment,
         bytes: &[u8],
@@ -110,12 +110,12 @@ impl Fragments {
     }
 
     /// The last datagram made, without its IP header.
-    pub(super) fn whole(&self) -> &[u8] {
+    pub(crate) fn whole(&self) -> &[u8] {
         &self.whole
     }
 
     /// Gives up what is unfinished: nothing more comes.
-    pub(super) fn finish(&mut self, counts: &mut CaptureCounts) {
+    pub(crate) fn finish(&mut self, counts: &mut CaptureCounts) {
         for pending in self.pending.drain(..) {
             counts.fragments_expired += u64::from(!pending.spoilt);
         }

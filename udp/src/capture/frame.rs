@@ -17,7 +17,7 @@ const UDP: u8 = 17;
 
 /// A link layer that can carry IP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Link {
+pub(crate) enum Link {
     /// An address family in the byte order of the capturing machine, or in network order.
     Null,
     Ethernet,
@@ -28,7 +28,7 @@ pub(super) enum Link {
 
 impl Link {
     /// The link layer with this LINKTYPE number.
-    pub(super) fn from_type(link_type: u32) -> Option<Self> {
+    pub(crate) fn from_type(link_type: u32) -> Option<Self> {
         Some(match link_type {
             0 | 108 => Self::Null,
             1 => Self::Ethernet,
@@ -42,7 +42,7 @@ impl Link {
 
 /// What a frame turned out to hold.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(crate) enum Found {
     /// A whole UDP datagram.
     Udp(Udp),
     /// A part of an IP datagram that may become UDP.
@@ -57,38 +57,38 @@ pub(super) enum Found {
 
 /// Where the payload is and whose it is.
 #[derive(Debug)]
-pub(super) struct Udp {
-    pub(super) source: SocketAddr,
-    pub(super) destination: SocketAddr,
-    pub(super) payload: Range<usize>,
+pub(crate) struct Udp {
+    pub(crate) source: SocketAddr,
+    pub(crate) destination: SocketAddr,
+    pub(crate) payload: Range<usize>,
 }
 
 /// Which datagram a fragment belongs to. RFC 791: addresses, identification and
 /// protocol; RFC 8200, section 4.5: addresses and identification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FragmentKey {
-    pub(super) source: IpAddr,
-    pub(super) destination: IpAddr,
-    pub(super) identification: u32,
+pub(crate) struct FragmentKey {
+    pub(crate) source: IpAddr,
+    pub(crate) destination: IpAddr,
+    pub(crate) identification: u32,
     /// 0 for IPv6.
     protocol: u8,
 }
 
 #[derive(Debug)]
-pub(super) struct Fragment {
-    pub(super) key: FragmentKey,
+pub(crate) struct Fragment {
+    pub(crate) key: FragmentKey,
     /// What the fragmentable part begins with.
-    pub(super) next_header: u8,
+    pub(crate) next_header: u8,
     /// Where in the datagram it goes, in bytes.
-    pub(super) offset: usize,
-    pub(super) more: bool,
+    pub(crate) offset: usize,
+    pub(crate) more: bool,
     /// Where in the frame it is.
-    pub(super) payload: Range<usize>,
+    pub(crate) payload: Range<usize>,
 }
 
 /// Finds the UDP datagram in a frame.
 #[inline]
-pub(super) fn find(link: Link, frame: &[u8]) -> Found {
+pub(crate) fn find(link: Link, frame: &[u8]) -> Found {
     match network_layer(link, frame) {
         Ok(at) => ip(frame, at),
         Err(found) => found,
@@ -137,7 +137,9 @@ fn ether_type_at(frame: &[u8], at: usize) -> Result<u16, Found> {
     Order::Big.u16(frame, at).ok_or(Found::Short)
 }
 
-fn ip(frame: &[u8], at: usize) -> Found {
+/// Finds the UDP datagram in a frame whose IP header is at `at`.
+#[inline]
+pub(crate) fn ip(frame: &[u8], at: usize) -> Found {
     match frame.get(at).map(|byte| byte >> 4) {
         Some(4) => ipv4(frame, at),
         Some(6) => ipv6(frame, at),
@@ -228,7 +230,7 @@ fn ipv6(frame: &[u8], at: usize) -> Found {
 }
 
 /// Follows extension headers to the UDP header. `part` may end behind the frame.
-pub(super) fn transport(
+pub(crate) fn transport(
     frame: &[u8],
     part: Range<usize>,
     mut next_header: u8,

@@ -13,10 +13,10 @@
 //! The format is read here rather than by a library: what is needed is small, it must
 //! not allocate per packet, and a torn tail must be told from damage.
 
-mod bytes;
+pub(crate) mod bytes;
 mod error;
-mod fragments;
-mod frame;
+pub(crate) mod fragments;
+pub(crate) mod frame;
 mod pcap;
 mod pcapng;
 mod window;

@@ -10,6 +10,7 @@ mod raw;
 use std::net::SocketAddr;
 
 pub use error::SendError;
+pub(crate) use error::program;
 pub use own::OwnSender;
 pub use raw::RawSender;
 

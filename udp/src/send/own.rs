@@ -9,7 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::lane::{Batch, Lane, Patience, Refused, SEND_BUFFER_BYTES};
 use super::{Outgoing, SendError};
-use crate::sys;
+use crate::{bpf, sys};
 
 /// Destinations that refused, until they are asked for.
 const MAX_REFUSED: usize = 64;
@@ -153,12 +153,8 @@ fn open(domain: Domain) -> Result<Socket, SendError> {
         .bind(&SocketAddr::new(any, 0).into())
         .map_err(SendError::system("bind"))?;
     sys::set_option_of(&socket, level, option, 1).map_err(SendError::system("IP_RECVERR"))?;
-    sys::attach_filter(
-        &socket,
-        libc::SO_ATTACH_FILTER,
-        &crate::socket::closed_program(),
-    )
-    .map_err(SendError::system("SO_ATTACH_FILTER"))?;
+    sys::attach_filter(&socket, libc::SO_ATTACH_FILTER, &bpf::closed_program())
+        .map_err(SendError::system("SO_ATTACH_FILTER"))?;
     sys::set_option(&socket, libc::SO_SNDBUFFORCE, SEND_BUFFER_BYTES)
         .or_else(|_| sys::set_option(&socket, libc::SO_SNDBUF, SEND_BUFFER_BYTES))
         .map_err(SendError::system("SO_SNDBUF"))?;

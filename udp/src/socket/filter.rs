@@ -7,19 +7,15 @@
 use std::net::IpAddr;
 
 use libc::{
-    BPF_ABS, BPF_ADD, BPF_ALU, BPF_B, BPF_JA, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_MISC, BPF_MOD,
-    BPF_MUL, BPF_RET, BPF_RSH, BPF_TAX, BPF_W, BPF_X, BPF_XOR, sock_filter,
+    BPF_ADD, BPF_ALU, BPF_JA, BPF_JMP, BPF_MISC, BPF_MOD, BPF_MUL, BPF_RET, BPF_RSH, BPF_TAX,
+    BPF_X, BPF_XOR, sock_filter,
 };
+
+use crate::bpf::{self, BPF_A, NETWORK_HEADER, Size, alu, instruction};
 
 const FOLD: u32 = 0x9e37_79b1;
 const MIX_1: u32 = 0x85eb_ca6b;
 const MIX_2: u32 = 0xc2b2_ae35;
-
-/// The accumulator, where `ret a` takes the result from.
-const BPF_A: u32 = 0x10;
-/// Loads relative to the network header, whatever the socket's own offset 0 is.
-/// linux/filter.h.
-pub(super) const NETWORK_HEADER: u32 = libc::SKF_NET_OFF.cast_unsigned();
 
 /// The shard, of `shards`, that a source belongs to: where the kernel delivers what it
 /// sends to [`ShardSockets`](super::ShardSockets).
@@ -53,27 +49,24 @@ pub fn shard_of(source: IpAddr, shards: usize) -> usize {
         .unwrap_or(0) as usize
 }
 
-/// [`shard_of`] as a program for SO_ATTACH_REUSEPORT_CBPF, which is to return the index of
-/// the socket in its group.
-pub(super) fn shard_program(shards: u32) -> Vec<sock_filter> {
-    let mut ipv6 = vec![load(BPF_W, 8)];
+/// [`shard_of`] as a program for SO_ATTACH_REUSEPORT_CBPF or PACKET_FANOUT_CBPF, which is to
+/// return the index of the socket in its group.
+pub(crate) fn shard_program(shards: u32) -> Vec<sock_filter> {
+    let mut ipv6 = vec![load(Size::Word, 8)];
     for offset in [12, 16, 20] {
         ipv6.extend([
             alu(BPF_MUL, FOLD),
             instruction(BPF_MISC | BPF_TAX, 0),
-            load(BPF_W, offset),
+            load(Size::Word, offset),
             instruction(BPF_ALU | BPF_ADD | BPF_X, 0),
         ]);
     }
     let mut program = vec![
-        load(BPF_B, 0),
+        load(Size::Byte, 0),
         alu(BPF_RSH, 4),
         // Any other version than 4: over the next two.
-        sock_filter {
-            jf: 2,
-            ..instruction(BPF_JMP | BPF_JEQ | BPF_K, 4)
-        },
-        load(BPF_W, 12),
+        bpf::skip_unless_equal(4, 2),
+        load(Size::Word, 12),
         instruction(BPF_JMP | BPF_JA, ipv6.len() as u32),
     ];
     program.extend(ipv6);
@@ -87,17 +80,8 @@ pub(super) fn shard_program(shards: u32) -> Vec<sock_filter> {
     program
 }
 
-/// A program for SO_ATTACH_FILTER that keeps nothing.
-pub(crate) fn closed_program() -> [sock_filter; 1] {
-    [instruction(BPF_RET | BPF_K, 0)]
-}
-
-fn load(size: u32, offset: u32) -> sock_filter {
-    instruction(BPF_LD | size | BPF_ABS, NETWORK_HEADER + offset)
-}
-
-fn alu(operation: u32, constant: u32) -> sock_filter {
-    instruction(BPF_ALU | operation | BPF_K, constant)
+fn load(size: Size, offset: u32) -> sock_filter {
+    bpf::load(size, NETWORK_HEADER + offset)
 }
 
 /// `a ^= a >> bits`
@@ -107,13 +91,4 @@ fn xor_shifted(bits: u32) -> [sock_filter; 3] {
         alu(BPF_RSH, bits),
         instruction(BPF_ALU | BPF_XOR | BPF_X, 0),
     ]
-}
-
-fn instruction(code: u32, constant: u32) -> sock_filter {
-    sock_filter {
-        code: code as u16,
-        jt: 0,
-        jf: 0,
-        k: constant,
-    }
 }

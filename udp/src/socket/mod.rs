@@ -10,10 +10,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::sys;
+use crate::{bpf, sys};
 pub use error::BindError;
-pub(crate) use filter::closed_program;
 pub use filter::shard_of;
+pub(crate) use filter::shard_program;
 use receive::ShardSocket;
 pub use receive::{Datagrams, ShardReceiver};
 
@@ -166,7 +166,7 @@ fn create(
     if domain == Domain::IPV6 {
         socket.set_only_v6(only_v6).map_err(system("IPV6_V6ONLY"))?;
     }
-    sys::attach_filter(&socket, libc::SO_ATTACH_FILTER, &closed_program())
+    sys::attach_filter(&socket, libc::SO_ATTACH_FILTER, &bpf::closed_program())
         .map_err(system("SO_ATTACH_FILTER"))?;
     sys::set_option(&socket, libc::SO_TIMESTAMPNS, 1).map_err(system("SO_TIMESTAMPNS"))?;
     let bytes = libc::c_int::try_from(options.receive_buffer_bytes).unwrap_or(libc::c_int::MAX);

@@ -4,6 +4,7 @@
     reason = "recvmmsg, sendmmsg and some socket options have no safe binding"
 )]
 
+mod ring;
 mod send;
 
 use std::io;
@@ -11,6 +12,7 @@ use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
+pub(crate) use ring::{RingMemory, bind_protocol, fan_out, interface_index, ring_drops};
 pub(crate) use send::{Slot, path_mtu, refusals, send_slots};
 
 /// Messages a call takes or sends.
@@ -256,6 +258,16 @@ pub(crate) fn attach_filter(
     option: libc::c_int,
     program: &[libc::sock_filter],
 ) -> io::Result<()> {
+    attach_program(socket, libc::SOL_SOCKET, option, program)
+}
+
+/// Attaches a classic BPF program by an option of any level.
+pub(crate) fn attach_program(
+    socket: impl AsFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    program: &[libc::sock_filter],
+) -> io::Result<()> {
     let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
     let program = libc::sock_fprog {
         len: length,
@@ -266,7 +278,7 @@ pub(crate) fn attach_filter(
     let result = unsafe {
         libc::setsockopt(
             socket.as_fd().as_raw_fd(),
-            libc::SOL_SOCKET,
+            level,
             option,
             (&raw const program).cast(),
             mem::size_of_val(&program) as libc::socklen_t,

@@ -1,10 +1,13 @@
-//! What takes privileges over a network: raw sends, in a network namespace of their own.
+//! What takes privileges over a network: raw sends and packet rings, each in a network
+//! namespace of its own.
 //!
 //! Without one the tests are ignored and say why; with `FOREBAY_NO_SKIP` they fail.
 
+mod inject;
 #[path = "../../../store/tests/needs/mod.rs"]
 mod needs;
 mod raw;
+mod ring;
 mod space;
 
 use libtest_mimic::{Arguments, Trial};
@@ -12,7 +15,7 @@ use libtest_mimic::{Arguments, Trial};
 /// A test, which finds the namespace with loopback alone, up.
 type Test = fn();
 
-const TESTS: [(&str, Test); 6] = [
+const TESTS: [(&str, Test); 15] = [
     ("raw::sources_are_as_given", raw::sources_are_as_given),
     (
         "raw::the_longest_and_the_shortest_datagram",
@@ -31,6 +34,42 @@ const TESTS: [(&str, Test); 6] = [
         raw::each_datagram_that_does_not_go_is_told_once,
     ),
     ("raw::a_full_queue_is_told", raw::a_full_queue_is_told),
+    (
+        "ring::loopback_is_seen_once_and_beside_sockets",
+        ring::loopback_is_seen_once_and_beside_sockets,
+    ),
+    (
+        "ring::a_source_reaches_one_shard",
+        ring::a_source_reaches_one_shard,
+    ),
+    (
+        "ring::tagged_packets_are_seen_once",
+        ring::tagged_packets_are_seen_once,
+    ),
+    (
+        "ring::packets_of_vlan_interfaces_are_seen_once",
+        ring::packets_of_vlan_interfaces_are_seen_once,
+    ),
+    (
+        "ring::interfaces_are_told_apart",
+        ring::interfaces_are_told_apart,
+    ),
+    (
+        "ring::a_bridge_and_its_ports_are_seen_once",
+        ring::a_bridge_and_its_ports_are_seen_once,
+    ),
+    (
+        "ring::fragments_come_as_one_datagram",
+        ring::fragments_come_as_one_datagram,
+    ),
+    (
+        "ring::what_is_left_out_can_change",
+        ring::what_is_left_out_can_change,
+    ),
+    (
+        "ring::sent_is_received_plus_dropped_by_the_kernel",
+        ring::sent_is_received_plus_dropped_by_the_kernel,
+    ),
 ];
 
 fn main() {

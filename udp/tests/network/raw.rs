@@ -1,5 +1,6 @@
 //! Sends from any source.
 
+use std::fs;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
@@ -196,6 +197,8 @@ pub(crate) fn each_datagram_that_does_not_go_is_told_once() {
 pub(crate) fn a_full_queue_is_told() {
     // A link that takes a few packets a second, and a queue for a few more.
     ip("link add va type veth peer name vb");
+    // IPv6 sends some packets of its own.
+    fs::write("/proc/sys/net/ipv6/conf/va/disable_ipv6", "1").expect("a setting");
     ip("link set va up");
     ip("link set vb up");
     ip("address add 198.51.100.1/24 dev va");
@@ -233,7 +236,7 @@ pub(crate) fn a_full_queue_is_told() {
 /// A counter of the namespace's IP.
 fn counter(name: &str) -> u64 {
     if let Some(of_6) = name.strip_prefix("Ip6") {
-        let all = std::fs::read_to_string("/proc/net/snmp6").expect("IPv6");
+        let all = fs::read_to_string("/proc/net/snmp6").expect("IPv6");
         let name = format!("Ip6{of_6}");
         let line = all.lines().find(|line| line.starts_with(&name));
         return line
@@ -241,7 +244,7 @@ fn counter(name: &str) -> u64 {
             .and_then(|number| number.parse().ok())
             .expect("a counter");
     }
-    let all = std::fs::read_to_string("/proc/net/snmp").expect("IPv4");
+    let all = fs::read_to_string("/proc/net/snmp").expect("IPv4");
     let mut lines = all.lines().filter(|line| line.starts_with("Ip: "));
     let names = lines.next().expect("a line of names").split(' ');
     let numbers = lines.next().expect("a line of numbers").split(' ');

@@ -5,8 +5,12 @@ use std::process::Command;
 
 use libtest_mimic::{Completion, Failed};
 
+use crate::needs;
+
 /// The test that this process is for.
 const TEST: &str = "FOREBAY_NETWORK_TEST";
+/// What a process ends with whose test lacks something.
+const MISSING: i32 = 77;
 
 pub(crate) fn wanted_test() -> Option<String> {
     std::env::var(TEST).ok()
@@ -28,10 +32,17 @@ pub(crate) fn missing() -> Option<String> {
 /// Runs the test in a namespace of its own.
 pub(crate) fn run(test: &str) -> Result<Completion, Failed> {
     let output = unshare(std::env::current_exe()?).env(TEST, test).output()?;
-    if output.status.success() {
-        return Ok(Completion::Completed);
+    match output.status.code() {
+        Some(0) => Ok(Completion::Completed),
+        Some(MISSING) => needs::missing(String::from_utf8_lossy(&output.stderr).trim()),
+        _ => Err(String::from_utf8_lossy(&output.stderr).into_owned().into()),
     }
-    Err(String::from_utf8_lossy(&output.stderr).into_owned().into())
+}
+
+/// Ends the process of a test that lacks something here.
+pub(crate) fn end_for_want_of(what: &str) -> ! {
+    eprintln!("{what}");
+    std::process::exit(MISSING)
 }
 
 pub(crate) fn set_up() {
@@ -42,6 +53,12 @@ pub(crate) fn set_up() {
 #[track_caller]
 pub(crate) fn ip(words: &str) -> String {
     program("ip", words)
+}
+
+/// Whether `ip` with these words succeeds.
+pub(crate) fn try_ip(words: &str) -> bool {
+    let output = Command::new("ip").args(words.split(' ')).output();
+    output.is_ok_and(|output| output.status.success())
 }
 
 /// Runs a program that must succeed; returns what it says.

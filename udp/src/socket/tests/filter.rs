@@ -4,46 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 
-use super::super::filter::{NETWORK_HEADER, shard_of, shard_program};
-
-/// Runs a classic BPF program on a packet, as far as ours need it.
-fn run(program: &[libc::sock_filter], packet: &[u8]) -> u32 {
-    let (mut a, mut x) = (0u32, 0u32);
-    let mut at = 0;
-    loop {
-        let instruction = program[at];
-        let k = instruction.k;
-        at += 1;
-        match u32::from(instruction.code) {
-            // ldb, ld
-            0x30 => a = u32::from(packet[k.wrapping_sub(NETWORK_HEADER) as usize]),
-            0x20 => {
-                let offset = k.wrapping_sub(NETWORK_HEADER) as usize;
-                a = u32::from_be_bytes(packet[offset..offset + 4].try_into().unwrap());
-            }
-            // add x, mul k, rsh k, xor x, mod k
-            0x0c => a = a.wrapping_add(x),
-            0x24 => a = a.wrapping_mul(k),
-            0x74 => a >>= k,
-            0xac => a ^= x,
-            0x94 => a %= k,
-            // tax
-            0x07 => x = a,
-            // ja, jeq
-            0x05 => at += k as usize,
-            0x15 => {
-                at += usize::from(if a == k {
-                    instruction.jt
-                } else {
-                    instruction.jf
-                })
-            }
-            // ret a
-            0x16 => return a,
-            code => panic!("{code:#x}"),
-        }
-    }
-}
+use super::super::filter::{shard_of, shard_program};
+use crate::bpf::interpreter::run;
 
 fn packet_from(source: IpAddr) -> Vec<u8> {
     match source {
@@ -59,7 +21,7 @@ proptest! {
         let v6 = IpAddr::V6(Ipv6Addr::from_bits(bits | 1 << 125));
         let program = shard_program(shards);
         for source in [v4, v6] {
-            let shard = run(&program, &packet_from(source));
+            let shard = run(&program, &packet_from(source), 1);
             prop_assert!(shard < shards);
             prop_assert_eq!(shard_of(source, shards as usize), shard as usize);
         }
