@@ -3,10 +3,9 @@
 //! Everything is checked, then everything is opened, and only then do the threads start. They end in the direction that
 //! flows take: the shards first, then the writers, then the settler.
 
-use std::net::TcpListener;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -15,27 +14,28 @@ use forebay_collector::{Collector, Config, Control, Shard, Status};
 use forebay_udp::capture::CaptureReader;
 use forebay_udp::{ShardReceiver, ShardSockets};
 
+use crate::http::{self, Pages};
 use crate::outcome::{Outcome, tell};
 use crate::progress::StatusLine;
+use crate::signals::{self, Handlers};
 use crate::{clock, logging};
 
-mod http;
 mod metrics;
 mod raw;
 mod settings;
-mod signals;
 mod stats;
 mod summary;
 
-use raw::LogName;
-pub(crate) use raw::{Listen, Raw as Flags};
+pub(crate) use raw::{Listen, LogName, Raw as Flags};
 use settings::{Settings, Source};
 use summary::Rates;
+pub(crate) use summary::warn_of_small_buffer;
 
 /// How often the status line changes.
 const STATUS_INTERVAL: Duration = Duration::from_millis(500);
 
-const PANICKED: &str = "a shard ended unexpectedly: this is a bug; see the message above";
+pub(crate) const PANICKED: &str =
+    "a thread ended unexpectedly: this is a bug; see the message above";
 
 /// A shard's work: it runs on a thread of its own until it ends.
 type Work = Box<dyn FnOnce(Shard) -> Result<()> + Send>;
@@ -43,13 +43,7 @@ type Work = Box<dyn FnOnce(Shard) -> Result<()> + Send>;
 pub(crate) fn run(flags: Flags) -> Result<Outcome> {
     let settings = Settings::new(flags)?;
     logging::start(settings.log == LogName::Json);
-    let http = settings.http.map(|address| {
-        let listener = TcpListener::bind(address);
-        listener.with_context(|| {
-            format!("cannot serve HTTP on {address}: choose another address with --http")
-        })
-    });
-    let http = http.transpose()?;
+    let http = settings.http.map(http::listen).transpose()?;
     let Opened {
         from,
         buffer,
@@ -57,12 +51,19 @@ pub(crate) fn run(flags: Flags) -> Result<Outcome> {
     } = open(&settings.source)?;
     let (collector, shards) = Collector::start(&settings.collector, works.len(), clock::unix_us)?;
     let control = collector.control();
-    signals::handle(&control, settings.grace)?;
+    handle_signals(&control, settings.grace)?;
     if let Some(listener) = http {
-        http::serve(listener, collector.watch(), &control)?;
+        let (watch, watch_too) = (collector.watch(), collector.watch());
+        let control = Arc::clone(&control);
+        let pages = Pages {
+            metrics: move || metrics::text(&watch()),
+            stats: move || stats::json(&watch_too()),
+            ending: move || control.stopping(),
+        };
+        http::serve(listener, pages)?;
     }
     if let Some((granted, wanted)) = buffer {
-        summary::warn_of_small_buffer(granted, wanted);
+        warn_of_small_buffer(granted, wanted);
     }
     tracing::info!("{from}, writing to {}", settings.collector.output.display());
     let result = work(works, shards, &collector, &control);
@@ -78,6 +79,22 @@ pub(crate) fn run(flags: Flags) -> Result<Outcome> {
     }
     result?;
     Ok(outcome(&settings, &status))
+}
+
+fn handle_signals(control: &Arc<Control>, grace: Duration) -> Result<()> {
+    let [hangup, stop, stopping] = [(); 3].map(|()| Arc::clone(control));
+    signals::handle(Handlers {
+        hangup: move || {
+            tracing::info!("rotating");
+            hangup.rotate();
+        },
+        stop: move |deadline_us| stop.stop(deadline_us),
+        stopping: move || stopping.stopping(),
+        grace,
+        ending: "what has come is written out",
+        // Segments survive that, as they survive a crash.
+        rest: "what was not settled will be at the next start",
+    })
 }
 
 /// What a collector is told that writes to `folder` and is told nothing else.

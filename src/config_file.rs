@@ -19,6 +19,27 @@ const BYTES_MAX: u64 = 16 << 20;
 pub(crate) struct TableKeys {
     pub(crate) name: &'static str,
     pub(crate) keys: &'static [&'static str],
+    /// Those of the keys that are lists of tables again.
+    pub(crate) tables: &'static [Self],
+}
+
+/// The settings of a file, and the text they come from.
+pub(crate) struct Loaded<T> {
+    pub(crate) settings: T,
+    name: String,
+    text: String,
+}
+
+impl<T> Loaded<T> {
+    /// What is wrong with the file, or with a part of it.
+    pub(crate) fn wrong(&self, span: Option<Range<usize>>, what: &str) -> WrongUsage {
+        located(&self.name, &self.text, span, what)
+    }
+}
+
+fn located(name: &str, text: &str, span: Option<Range<usize>>, what: &str) -> WrongUsage {
+    let place = span.map_or(String::new(), |span| format!(":{}", line(text, span.start)));
+    WrongUsage(format!("{name}{place}: {what}"))
 }
 
 /// Reads the settings in the file at `path`.
@@ -26,8 +47,11 @@ pub(crate) struct TableKeys {
 /// # Errors
 /// The file cannot be read. Or it is no TOML, has a key that is neither a flag of `T` nor one of `tables`, or a value
 /// that is none: that is wrong usage, and told with the line.
-pub(crate) fn load<T: Args + DeserializeOwned>(path: &Path, tables: &[TableKeys]) -> Result<T> {
-    let name = path.display();
+pub(crate) fn load<T>(path: &Path, tables: &[TableKeys]) -> Result<Loaded<T>>
+where
+    T: Args + DeserializeOwned,
+{
+    let name = path.display().to_string();
     let bytes = fs::metadata(path).map(|metadata| metadata.len());
     let text = match bytes {
         Ok(bytes) if bytes > BYTES_MAX => {
@@ -44,18 +68,17 @@ pub(crate) fn load<T: Args + DeserializeOwned>(path: &Path, tables: &[TableKeys]
         .filter_map(|argument| argument.get_long())
         .filter(|flag| *flag != "config")
         .collect();
-    let located = |span: Option<Range<usize>>, what: String| {
-        let place = span.map_or(String::new(), |span| {
-            format!(":{}", line(&text, span.start))
-        });
-        WrongUsage(format!("{name}{place}: {what}"))
-    };
-    let problem = |error: toml::de::Error| located(error.span(), error.message().to_owned());
+    let problem = |error: toml::de::Error| located(&name, &text, error.span(), error.message());
     let table = DeTable::parse(&text).map_err(problem)?;
     if let Some((span, what)) = unknown_key(table.get_ref(), &flags, tables) {
-        return Err(located(Some(span), what).into());
+        return Err(located(&name, &text, Some(span), &what).into());
     }
-    Ok(toml::from_str(&text).map_err(problem)?)
+    let settings = toml::from_str(&text).map_err(problem)?;
+    Ok(Loaded {
+        settings,
+        name,
+        text,
+    })
 }
 
 /// The first key that means nothing.
@@ -71,7 +94,17 @@ fn unknown_key(
         .collect();
     let mut unknown = Vec::new();
     gather_unknown(table, &top, &mut unknown);
-    for TableKeys { name, keys } in tables {
+    gather_in_tables(table, tables, &mut unknown);
+    // Tables are kept by name; people read from the top.
+    unknown.into_iter().min_by_key(|(span, _)| span.start)
+}
+
+fn gather_in_tables(
+    table: &DeTable<'_>,
+    tables: &[TableKeys],
+    unknown: &mut Vec<(Range<usize>, String)>,
+) {
+    for TableKeys { name, keys, tables } in tables {
         let list = table.get(*name).map(|value| value.get_ref());
         for entry in list
             .and_then(DeValue::as_array)
@@ -79,12 +112,11 @@ fn unknown_key(
             .flat_map(|list| list.iter())
         {
             if let DeValue::Table(entry) = entry.get_ref() {
-                gather_unknown(entry, keys, &mut unknown);
+                gather_unknown(entry, keys, unknown);
+                gather_in_tables(entry, tables, unknown);
             }
         }
     }
-    // Tables are kept by name; people read from the top.
-    unknown.into_iter().min_by_key(|(span, _)| span.start)
 }
 
 fn gather_unknown(table: &DeTable<'_>, known: &[&str], unknown: &mut Vec<(Range<usize>, String)>) {
@@ -133,9 +165,14 @@ mod tests {
         fs::write(&path, text).expect("a file");
         let keys = TableKeys {
             name: "column",
-            keys: &["name"],
+            keys: &["name", "part"],
+            tables: &[TableKeys {
+                name: "part",
+                keys: &["size"],
+                tables: &[],
+            }],
         };
-        load(&path, &[keys])
+        load(&path, &[keys]).map(|loaded| loaded.settings)
     }
 
     fn problem(text: &str) -> String {
@@ -165,6 +202,14 @@ mod tests {
             problem("[[column]]\nname = 'a'\n[[column]]\nnam = 'b'\n"),
             ":4: unknown key \"nam\": did you mean \"name\"?"
         );
+        assert_eq!(
+            problem("[[column]]\nname = 'a'\n[[column.part]]\nsize = 1\n[[column.part]]\nsise = 2"),
+            ":6: unknown key \"sise\": did you mean \"size\"?"
+        );
+        assert_eq!(
+            problem("[[column]]\nname = 'a'\npart = [\n1,\n{ sice = 2 }]"),
+            ":5: unknown key \"sice\": did you mean \"size\"?"
+        );
         assert_eq!(problem("config = 'x'"), ":1: unknown key \"config\"");
     }
 
@@ -177,7 +222,9 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_there_is_no_wrong_usage() {
-        let error = load::<Raw>(Path::new("/nowhere/c.toml"), &[]).expect_err("no file");
+        let error = load::<Raw>(Path::new("/nowhere/c.toml"), &[])
+            .map(drop)
+            .expect_err("no file");
         assert!(!error.is::<WrongUsage>());
         assert!(error.to_string().contains("/nowhere/c.toml"));
     }

@@ -9,12 +9,15 @@ mod demo;
 mod doctor;
 mod flags;
 mod generate;
+mod http;
 mod inspect;
 mod logging;
 mod nearest;
 mod outcome;
 mod print;
 mod progress;
+mod prometheus;
+mod signals;
 mod time;
 mod units;
 

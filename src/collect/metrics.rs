@@ -3,9 +3,9 @@
 //! Written by hand: what is told is a snapshot of counters that others keep, so there is nothing to register. Exporters
 //! are not labels, because the network could make any number of them: `/stats` tells by exporter.
 
-use std::fmt::Write;
-
 use forebay_collector::Status;
+
+use crate::prometheus::{counter, header, line};
 
 /// All metrics.
 pub(super) fn text(status: &Status) -> String {
@@ -133,29 +133,12 @@ fn help(name: &str) -> &'static str {
     }
 }
 
-fn counter(out: &mut String, name: &str, help: &str, count: u64) {
-    let name = format!("{name}_total");
-    header(out, &name, "counter", help);
-    line(out, &name, count);
-}
-
-fn header(out: &mut String, name: &str, kind: &str, help: &str) {
-    // Writing to a string does not fail.
-    let _written = write!(
-        out,
-        "# HELP forebay_{name} {help}\n# TYPE forebay_{name} {kind}\n"
-    );
-}
-
-fn line(out: &mut String, name: &str, value: u64) {
-    let _written = writeln!(out, "forebay_{name} {value}");
-}
-
 #[cfg(test)]
 mod tests {
     use forebay_collector::Scope;
 
     use super::*;
+    use crate::prometheus;
 
     #[test]
     fn every_line_is_one_of_the_format() {
@@ -173,20 +156,6 @@ mod tests {
         assert!(text.contains(
             "# TYPE forebay_receive_datagrams_total counter\nforebay_receive_datagrams_total 9\n"
         ));
-        let mut typed = Vec::new();
-        for line in text.lines() {
-            if let Some(comment) = line.strip_prefix("# TYPE ") {
-                let (name, kind) = comment.split_once(' ').expect("a name and a type");
-                assert!(!typed.contains(&name), "{name} twice");
-                assert!(matches!(kind, "counter" | "gauge"), "{line}");
-                typed.push(name);
-            } else if !line.starts_with("# HELP ") {
-                let (metric, value) = line.rsplit_once(' ').expect("a value");
-                let name = metric.split('{').next();
-                assert_eq!(name, typed.last().copied(), "{line}");
-                value.parse::<u64>().expect(line);
-            }
-        }
-        assert!(typed.len() > 25);
+        assert!(prometheus::check(&text) > 25);
     }
 }

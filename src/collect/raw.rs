@@ -161,6 +161,7 @@ pub(super) struct RawColumn {
 const TABLES: &[TableKeys] = &[TableKeys {
     name: "column",
     keys: &["name", "element", "type"],
+    tables: &[],
 }];
 
 /// An address to listen on.
@@ -220,7 +221,7 @@ impl Raw {
     pub(super) fn with_file(self, check: fn(&Self) -> Result<()>) -> Result<Self> {
         match &self.config {
             Some(path) => {
-                let file = config_file::load(path, TABLES)?;
+                let file = config_file::load(path, TABLES)?.settings;
                 check(&file).map_err(|error| WrongUsage(format!("{}: {error}", path.display())))?;
                 Ok(self.over(file))
             }

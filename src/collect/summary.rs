@@ -41,7 +41,7 @@ impl Rates {
 }
 
 /// Bursts that do not fit the buffer are lost, so a smaller one than asked for is worth a line.
-pub(super) fn warn_of_small_buffer(granted: usize, wanted: usize) {
+pub(crate) fn warn_of_small_buffer(granted: usize, wanted: usize) {
     if granted < wanted {
         let (granted, asked) = (Size(granted as u64), Size(wanted as u64));
         tracing::warn!(

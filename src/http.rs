@@ -1,6 +1,6 @@
 //! The status endpoint: `/metrics`, `/stats` and `/healthz`.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
 
@@ -9,18 +9,33 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
-use forebay_collector::{Control, Status};
 use tokio::runtime;
 
-use super::{metrics, stats};
+/// What is told: text for each path.
+pub(crate) struct Pages<M, S, E> {
+    /// Prometheus's text format.
+    pub(crate) metrics: M,
+    /// JSON.
+    pub(crate) stats: S,
+    /// Whether the program is ending.
+    pub(crate) ending: E,
+}
+
+/// Binds the address to serve on, before anything else is opened.
+pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).with_context(|| {
+        format!("cannot serve HTTP on {address}: choose another address with --http")
+    })
+}
 
 /// Serves from now on, on a thread of its own, until the process ends.
-pub(super) fn serve(
-    listener: TcpListener,
-    watch: impl Fn() -> Status + Send + Sync + Clone + 'static,
-    control: &Arc<Control>,
-) -> Result<()> {
-    let routes = routes(watch, Arc::clone(control));
+pub(crate) fn serve<M, S, E>(listener: TcpListener, pages: Pages<M, S, E>) -> Result<()>
+where
+    M: Fn() -> String + Send + Sync + 'static,
+    S: Fn() -> String + Send + Sync + 'static,
+    E: Fn() -> bool + Send + Sync + 'static,
+{
+    let routes = routes(Arc::new(pages));
     let runtime = runtime::Builder::new_current_thread().enable_io().build();
     let runtime = runtime.context("cannot start the status endpoint")?;
     listener
@@ -44,19 +59,20 @@ pub(super) fn serve(
     Ok(())
 }
 
-fn routes(
-    watch: impl Fn() -> Status + Send + Sync + Clone + 'static,
-    control: Arc<Control>,
-) -> Router {
-    let watch_metrics = watch.clone();
+fn routes<M, S, E>(pages: Arc<Pages<M, S, E>>) -> Router
+where
+    M: Fn() -> String + Send + Sync + 'static,
+    S: Fn() -> String + Send + Sync + 'static,
+    E: Fn() -> bool + Send + Sync + 'static,
+{
+    let (for_metrics, for_stats) = (Arc::clone(&pages), Arc::clone(&pages));
     let metrics = move || async move {
         let kind = "text/plain; version=0.0.4; charset=utf-8";
-        ([(CONTENT_TYPE, kind)], metrics::text(&watch_metrics()))
+        ([(CONTENT_TYPE, kind)], (for_metrics.metrics)())
     };
-    let stats =
-        move || async move { ([(CONTENT_TYPE, "application/json")], stats::json(&watch())) };
+    let stats = move || async move { ([(CONTENT_TYPE, "application/json")], (for_stats.stats)()) };
     let health = move || async move {
-        if control.stopping() {
+        if (pages.ending)() {
             (StatusCode::SERVICE_UNAVAILABLE, "ending\n")
         } else {
             (StatusCode::OK, "ok\n")
