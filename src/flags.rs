@@ -2,7 +2,7 @@
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{collect, demo, doctor, generate, inspect, print};
+use crate::{collect, demo, doctor, generate, inspect, print, route};
 
 /// NetFlow v5, v9 and IPFIX at the rate the network exports them: every datagram accounted for, every flow in a file
 /// that any analytics engine reads.
@@ -21,6 +21,7 @@ pub(crate) struct Flags {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Collect(Box<collect::Flags>),
+    Route(Box<route::Flags>),
     Print(print::Flags),
     Inspect(inspect::Flags),
     Generate(generate::Flags),

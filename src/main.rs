@@ -17,6 +17,7 @@ mod outcome;
 mod print;
 mod progress;
 mod prometheus;
+mod route;
 mod signals;
 mod time;
 mod units;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<Outcome> {
     match command {
         Command::Collect(flags) => collect::run(*flags),
+        Command::Route(flags) => route::run(*flags),
         Command::Print(flags) => print::run(&flags),
         Command::Inspect(flags) => inspect::run(&flags),
         Command::Generate(flags) => generate::run(&flags),

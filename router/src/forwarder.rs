@@ -380,9 +380,7 @@ impl Forwarder {
         };
         let spool = match (&mut state.spool, &self.spool) {
             (Some(spool), _) => Some(spool),
-            (none, Some(options)) => {
-                Some(none.insert(Spool::new(options.clone(), address)))
-            }
+            (none, Some(options)) => Some(none.insert(Spool::new(options.clone(), address))),
             (None, None) => None,
         };
         let kept = spool.map(|spool| spool.push(datagram, tally));

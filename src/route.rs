@@ -1,0 +1,254 @@
+//! `forebay route`: export datagrams in, the same datagrams out to the collectors that their exporters belong to.
+//!
+//! Everything is checked, then everything is opened, and only then do the threads start.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, SystemTime};
+use std::{fs, panic, thread};
+
+use anyhow::{Context, Error, Result};
+use forebay_router::{Control, Input, Router, Routing, Worker};
+use forebay_udp::{OwnSender, RawSender, ShardReceiver, ShardSockets};
+
+use crate::collect::{LogName, PANICKED, warn_of_small_buffer};
+use crate::http::{self, Pages};
+use crate::outcome::{Outcome, tell};
+use crate::progress::StatusLine;
+use crate::signals::{self, Handlers};
+use crate::{clock, logging};
+
+mod metrics;
+mod raw;
+mod settings;
+mod stats;
+mod summary;
+
+pub(crate) use raw::Raw as Flags;
+use settings::{Settings, Source};
+use summary::Rates;
+
+/// How often the status line changes.
+const STATUS_INTERVAL: Duration = Duration::from_millis(500);
+/// How often it is looked whether the configuration file has changed.
+const FILE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A thread's work: it runs until it ends.
+type Work = Box<dyn FnOnce() -> Result<()> + Send>;
+
+pub(crate) fn run(flags: Flags) -> Result<Outcome> {
+    let settings = Settings::new(flags.clone())?;
+    // Checked with the settings: this cannot fail now.
+    let routing = Routing::new(&settings.routes, None)?;
+    logging::start(settings.log == LogName::Json);
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    let http = settings.fixed.http.map(http::listen).transpose()?;
+    let outlets = open_outlets(&settings)?;
+    let (inputs, from) = open_inputs(&settings)?;
+    let (router, workers) = Router::start(routing, settings.setup(), clock::unix_us)?;
+    let router = Arc::new(router);
+    let control = router.control();
+    let (log, fail_on_loss, grace) = (settings.log, settings.fail_on_loss, settings.grace);
+    let reload = Arc::new(Reload {
+        flags,
+        running: Mutex::new(settings),
+        router: Arc::clone(&router),
+    });
+    handle_signals(&control, &reload, grace)?;
+    watch_file(&control, &reload)?;
+    if let Some(listener) = http {
+        let (watch, watch_too) = (router.watch(), router.watch());
+        let control = Arc::clone(&control);
+        let pages = Pages {
+            metrics: move || metrics::text(&watch()),
+            stats: move || stats::json(&watch_too()),
+            ending: move || control.stopping(),
+        };
+        http::serve(listener, pages)?;
+    }
+    tracing::info!("{from}");
+    let works = workers.into_iter().zip(inputs).zip(outlets);
+    let works = works.map(|((worker, input), outlet)| work_of(worker, input, outlet));
+    let result = work(works.collect(), &router, &control);
+    router.end();
+    let status = router.status();
+    if log == LogName::Json {
+        summary::log(&status);
+    } else {
+        tell(&summary::ended(&status));
+    }
+    result?;
+    Ok(if fail_on_loss && status.has_losses() {
+        Outcome::Losses
+    } else {
+        Outcome::Done
+    })
+}
+
+/// What sends a thread's datagrams.
+enum Outlet {
+    Raw(Box<RawSender>),
+    Own(Box<OwnSender>),
+}
+
+fn open_outlets(settings: &Settings) -> Result<Vec<Outlet>> {
+    let open = |_| match settings.fixed.source {
+        Source::Exporter => Ok(Outlet::Raw(Box::new(RawSender::open()?))),
+        Source::Own => Ok(Outlet::Own(Box::new(OwnSender::open()?))),
+    };
+    (0..settings.fixed.threads).map(open).collect()
+}
+
+/// One input for each thread, and what they are in words.
+fn open_inputs(settings: &Settings) -> Result<(Vec<Input>, String)> {
+    let fixed = &settings.fixed;
+    let threads = fixed.threads;
+    match &fixed.input {
+        settings::Input::Sockets(options) => {
+            let receivers = ShardSockets::bind(&fixed.listen, threads, options)?;
+            let granted = receivers
+                .iter()
+                .map(ShardReceiver::granted_buffer_bytes)
+                .min();
+            warn_of_small_buffer(granted.unwrap_or_default(), options.receive_buffer_bytes);
+            // Port 0 is any that is free: the sockets know.
+            let bound = receivers.iter().map(ShardReceiver::local_addresses);
+            let bound: Vec<String> = bound.take(1).flatten().map(ToString::to_string).collect();
+            let inputs = receivers.into_iter().map(Input::Sockets).collect();
+            let from = format!("listening on {}, threads: {threads}", bound.join(", "));
+            Ok((inputs, from))
+        }
+        settings::Input::Packets { .. } => Err(Error::msg("input packets is not there yet")),
+    }
+}
+
+fn work_of(worker: Worker, input: Input, outlet: Outlet) -> Work {
+    Box::new(move || {
+        match outlet {
+            Outlet::Raw(outlet) => worker.run(input, *outlet),
+            Outlet::Own(outlet) => worker.run(input, *outlet),
+        }
+        .context("cannot receive datagrams")
+    })
+}
+
+/// Runs the threads to their end, telling the status meanwhile. The first error ends all.
+fn work(works: Vec<Work>, router: &Router, control: &Control) -> Result<()> {
+    let (ended, results) = mpsc::channel();
+    for (number, work) in works.into_iter().enumerate() {
+        let ended = ended.clone();
+        let run = move || {
+            // Without one thread the others must not go on as if nothing were.
+            let result = panic::catch_unwind(panic::AssertUnwindSafe(work));
+            let result = result.unwrap_or_else(|_| Err(Error::msg(PANICKED)));
+            // Nobody to hear it has gone: the receiver outlives the threads.
+            let _heard = ended.send(result);
+        };
+        let spawned = thread::Builder::new()
+            .name(format!("route-{number}"))
+            .spawn(run);
+        spawned.context("cannot start a thread")?;
+    }
+    drop(ended);
+    let mut first_error: Option<Error> = None;
+    let mut line = StatusLine::new();
+    let mut rates = Rates::new(clock::now());
+    loop {
+        match results.recv_timeout(STATUS_INTERVAL) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                control.stop(i64::MAX);
+                first_error.get_or_insert(error);
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                line.show(|| summary::status_line(&router.status(), &mut rates, clock::now()));
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    first_error.map_or(Ok(()), Err)
+}
+
+fn handle_signals(control: &Arc<Control>, reload: &Arc<Reload>, grace: Duration) -> Result<()> {
+    let [stop, stopping] = [(); 2].map(|()| Arc::clone(control));
+    let reload = Arc::clone(reload);
+    signals::handle(Handlers {
+        hangup: move || reload.run(),
+        stop: move |deadline_us| stop.stop(deadline_us),
+        stopping: move || stopping.stopping(),
+        grace,
+        ending: "what has come is sent on",
+        rest: "what had come and was not sent is lost",
+    })
+}
+
+/// What it takes to read the configuration again.
+struct Reload {
+    flags: Flags,
+    running: Mutex<Settings>,
+    router: Arc<Router>,
+}
+
+impl Reload {
+    /// Reads the configuration and goes on with it; if it makes no sense, with the one before.
+    fn run(&self) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let settings = match Settings::new(self.flags.clone()) {
+            Ok(settings) => settings,
+            Err(error) => {
+                self.router.refuse_reload();
+                tracing::error!("the configuration stays as it was: {error:#}");
+                return;
+            }
+        };
+        if let Err(error) = self.router.reload(&settings.routes) {
+            tracing::error!("the configuration stays as it was: {error}");
+            return;
+        }
+        for warning in &settings.warnings {
+            tracing::warn!("{warning}");
+        }
+        let need_restart = settings.need_restart(&running);
+        if !need_restart.is_empty() {
+            let names = need_restart.join(", ");
+            tracing::warn!("these settings have changed, and need a restart: {names}");
+        }
+        tracing::info!("configuration reloaded");
+        running.routes = settings.routes;
+    }
+}
+
+/// Reloads when the configuration file has changed, and is not being written any more.
+fn watch_file(control: &Arc<Control>, reload: &Arc<Reload>) -> Result<()> {
+    let Some(path) = reload.flags.config.clone() else {
+        return Ok(());
+    };
+    let (control, reload) = (Arc::clone(control), Arc::clone(reload));
+    let run = move || {
+        let mut loaded = look_at(&path);
+        let mut before = loaded.clone();
+        while !control.stopping() {
+            thread::sleep(FILE_INTERVAL);
+            let now = look_at(&path);
+            // Whoever writes it may be half way: twice the same is at rest. A file that is gone may come back.
+            if now != loaded && now == before && now.is_some() {
+                loaded.clone_from(&now);
+                tracing::info!("{} has changed", path.display());
+                reload.run();
+            }
+            before = now;
+        }
+    };
+    let spawned = thread::Builder::new().name("reload".to_owned()).spawn(run);
+    spawned.context("cannot start a thread")?;
+    Ok(())
+}
+
+/// What tells one state of a file from another.
+fn look_at(path: &Path) -> Option<(SystemTime, u64, PathBuf)> {
+    let metadata = fs::metadata(path).ok()?;
+    let at = fs::canonicalize(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len(), at))
+}

@@ -1,0 +1,258 @@
+//! The counters in Prometheus's text format.
+//!
+//! Exporters are not labels, because the network could make any number of them: `/stats` tells by exporter.
+
+use forebay_router::{Reasons, Status};
+
+use super::stats::version_name;
+use crate::prometheus::{counter, header, line};
+
+/// All metrics.
+pub(super) fn text(status: &Status) -> String {
+    let total = status.total();
+    let mut out = String::with_capacity(1 << 13);
+    for (name, help, count) in [
+        (
+            "route_received_datagrams",
+            "Datagrams received.",
+            total.received.datagrams,
+        ),
+        (
+            "route_received_bytes",
+            "Their bytes, without headers of UDP and IP.",
+            total.received.bytes,
+        ),
+        (
+            "route_received_messages",
+            "Those with the whole header of a known version.",
+            total.received.messages,
+        ),
+        (
+            "route_recovered_datagrams",
+            "Datagrams that an earlier run had left in its spool.",
+            total.recovered.datagrams,
+        ),
+        (
+            "route_forwarded_datagrams",
+            "Datagrams sent to their collectors.",
+            total.forwarded.datagrams,
+        ),
+        (
+            "route_forwarded_bytes",
+            "Their bytes.",
+            total.forwarded.bytes,
+        ),
+        (
+            "route_copied_datagrams",
+            "Copies sent.",
+            total.copied.datagrams,
+        ),
+        (
+            "route_template_messages",
+            "Messages of templates sent to collectors that came, came back or took over.",
+            total.templates_sent,
+        ),
+        (
+            "route_template_messages_failed",
+            "Those that could not be sent.",
+            total.templates_failed,
+        ),
+        (
+            "receive_kernel_drops",
+            "Datagrams that the kernel dropped because a receive buffer was full.",
+            status.kernel_drops(),
+        ),
+        (
+            "route_reloads",
+            "Configurations taken over.",
+            status.reloads,
+        ),
+        (
+            "route_reloads_failed",
+            "Configurations refused.",
+            status.reloads_failed,
+        ),
+    ] {
+        counter(&mut out, name, help, count);
+    }
+    for (name, help, reasons) in [
+        (
+            "route_rejected_datagrams",
+            "Datagrams that have no place to go to, by reason.",
+            &total.rejected,
+        ),
+        (
+            "route_failed_datagrams",
+            "Datagrams that could not be sent or kept, by reason.",
+            &total.failed,
+        ),
+        (
+            "route_failed_copies",
+            "Copies that could not be sent, by reason.",
+            &total.copies_failed,
+        ),
+    ] {
+        header(&mut out, &format!("{name}_total"), "counter", help);
+        by_reason(&mut out, name, reasons);
+    }
+    header(
+        &mut out,
+        "receive_unreadable_packets_total",
+        "counter",
+        "Packets that were no whole datagram, by reason.",
+    );
+    for (reason, count) in status.unreadable() {
+        let name = format!("receive_unreadable_packets_total{{reason=\"{reason}\"}}");
+        line(&mut out, &name, count);
+    }
+    by_version(&mut out, status);
+    by_route(&mut out, status);
+    by_target(&mut out, status);
+    tables(&mut out, status);
+    out
+}
+
+fn by_reason(out: &mut String, name: &str, reasons: &Reasons) {
+    for (reason, count) in reasons.iter() {
+        line(out, &format!("{name}_total{{reason=\"{reason}\"}}"), count);
+    }
+}
+
+fn by_version(out: &mut String, status: &Status) {
+    let total = status.total();
+    let name = "route_version_datagrams_total";
+    header(out, name, "counter", "Datagrams received, by version.");
+    for (version, tally) in total.by_version() {
+        let version = version_name(version);
+        line(
+            out,
+            &format!("{name}{{version=\"{version}\"}}"),
+            tally.datagrams,
+        );
+    }
+}
+
+fn by_route(out: &mut String, status: &Status) {
+    let name = "route_shard_datagrams_total";
+    header(out, name, "counter", "Datagrams of a route, by shard.");
+    for route in status.routes() {
+        let versions = super::stats::versions_name(&route.versions);
+        for (shard, tally) in route.shards.iter().enumerate() {
+            let name = format!("{name}{{route=\"{versions}\",shard=\"{shard}\"}}");
+            line(out, &name, tally.datagrams);
+        }
+    }
+}
+
+fn by_target(out: &mut String, status: &Status) {
+    let targets = status.targets();
+    for (name, kind, help) in [
+        (
+            "route_collector_up",
+            "gauge",
+            "1 where the collector is up, as far as can be known.",
+        ),
+        (
+            "route_collector_datagrams_total",
+            "counter",
+            "Datagrams sent to it.",
+        ),
+        ("route_collector_bytes_total", "counter", "Their bytes."),
+        (
+            "route_collector_copies_total",
+            "counter",
+            "Copies sent to it.",
+        ),
+        (
+            "route_collector_failed_total",
+            "counter",
+            "What could not be sent to it or kept for it.",
+        ),
+        (
+            "route_collector_waiting",
+            "gauge",
+            "Datagrams that wait for it in the spool.",
+        ),
+    ] {
+        header(out, name, kind, help);
+        for target in &targets {
+            let counters = &target.counters;
+            let value = match name {
+                "route_collector_up" => u64::from(target.up),
+                "route_collector_datagrams_total" => counters.forwarded.datagrams,
+                "route_collector_bytes_total" => counters.forwarded.bytes,
+                "route_collector_copies_total" => counters.copied.datagrams,
+                "route_collector_failed_total" => counters.failed.total(),
+                _ => counters.waiting.datagrams,
+            };
+            line(
+                out,
+                &format!("{name}{{collector=\"{}\"}}", target.address),
+                value,
+            );
+        }
+    }
+}
+
+fn tables(out: &mut String, status: &Status) {
+    let templates = status.templates();
+    let (_, evicted) = status.others();
+    counter(
+        out,
+        "route_exporters_evicted",
+        "Exporters that were put out of the table by others.",
+        evicted,
+    );
+    counter(
+        out,
+        "route_domains_evicted",
+        "Sessions of which the templates were forgotten for others'.",
+        templates.domains_evicted,
+    );
+    counter(
+        out,
+        "route_templates_refused",
+        "Templates that were not kept because there were too many.",
+        templates.refused,
+    );
+    for (name, help, value) in [
+        (
+            "route_exporters",
+            "Exporter addresses known.",
+            status.exporters().len() as u64,
+        ),
+        ("route_templates", "Templates kept.", templates.templates),
+        ("route_template_bytes", "Their bytes.", templates.bytes),
+    ] {
+        header(out, name, "gauge", help);
+        line(out, name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prometheus;
+
+    #[test]
+    fn every_line_is_one_of_the_format() {
+        let mut status = Status::default();
+        status.threads.resize_with(2, Default::default);
+        let collector = "[2001:db8::1]:2055".parse().expect("an address");
+        status.up.push((collector, true));
+        for thread in &mut status.threads {
+            thread.counters.received.datagrams = 4;
+            thread.counters.rejected.add("unknown_version", 3);
+            thread.targets.push((collector, Default::default()));
+        }
+        let text = text(&status);
+        assert!(prometheus::check(&text) > 25);
+        for line in [
+            "forebay_route_received_datagrams_total 8",
+            "forebay_route_rejected_datagrams_total{reason=\"unknown_version\"} 6",
+            "forebay_route_collector_up{collector=\"[2001:db8::1]:2055\"} 1",
+        ] {
+            assert!(text.lines().any(|of| of == line), "{text}");
+        }
+    }
+}
