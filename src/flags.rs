@@ -2,7 +2,7 @@
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{collect, demo, doctor, generate, inspect, print, route};
+use crate::{balance, collect, demo, doctor, generate, inspect, print, route};
 
 /// NetFlow v5, v9 and IPFIX at the rate the network exports them: every datagram accounted for, every flow in a file
 /// that any analytics engine reads.
@@ -24,6 +24,7 @@ pub(crate) enum Command {
     Route(Box<route::Flags>),
     Print(print::Flags),
     Inspect(inspect::Flags),
+    Balance(balance::Flags),
     Generate(generate::Flags),
     Doctor(doctor::Flags),
     Demo(demo::Flags),

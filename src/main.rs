@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod balance;
 mod clock;
 mod collect;
 mod config_file;
@@ -46,6 +47,7 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Route(flags) => route::run(*flags),
         Command::Print(flags) => print::run(&flags),
         Command::Inspect(flags) => inspect::run(&flags),
+        Command::Balance(flags) => balance::run(&flags),
         Command::Generate(flags) => generate::run(&flags),
         Command::Doctor(flags) => doctor::run(&flags),
         Command::Demo(flags) => demo::run(&flags),

@@ -84,7 +84,9 @@ fn no_command_shows_which_there_are() {
     );
     let help = forebay(&["--help"]);
     assert_eq!(help.code, 0);
-    for command in ["collect", "print", "inspect", "generate", "doctor", "demo"] {
+    for command in [
+        "collect", "print", "inspect", "balance", "generate", "doctor", "demo",
+    ] {
         assert!(
             help.stdout.contains(&format!("\n  {command} ")),
             "{}",

@@ -151,6 +151,10 @@ impl Plan<'_> {
         Some(Advice {
             pins: placed
                 .iter()
+                // Where its hash sends it anyway it needs no pin.
+                .filter(|(exporter, collector)| {
+                    sheet.part(exporter.exporter, None) != Some(*collector)
+                })
                 .map(|(exporter, collector)| Pinned {
                     exporter: exporter.exporter,
                     collector: *collector,

@@ -1,0 +1,147 @@
+//! `forebay balance`: which split of the exporters over collectors is even.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use forebay_router::Hash;
+use forebay_router::balance::{Advice, Balance, Choice, Counter, Measure, Setup};
+
+use crate::outcome::Outcome;
+use crate::units::export_version;
+
+mod collectors;
+mod input;
+mod json;
+mod plot;
+mod ranges;
+mod rates;
+mod stats;
+mod table;
+mod words;
+
+use collectors::{Collectors, CollectorsFlag};
+use input::Tally;
+use ranges::Shards;
+
+/// How many exporters are kept: what others send is told, but not shared out.
+const EXPORTERS_MAX: usize = 262_144;
+
+/// Find the split of exporters over collectors that is even.
+///
+/// For each number of shards and each hash: how much more than its share the fullest collector (or shard) would have had
+/// to take. INPUT is a capture (pcap, pcapng; - is standard input), http://ADDR:PORT of a running router or collector, or
+/// a .csv of exporters and their rates; several of a kind are added up.
+#[derive(Debug, Args)]
+pub(crate) struct Flags {
+    /// Captures, status addresses, or exporters with their rates
+    #[arg(required = true, value_name = "INPUT")]
+    inputs: Vec<PathBuf>,
+
+    /// The numbers of shards to try
+    #[arg(long, value_name = "N,FROM..TO", default_value = "2..31")]
+    shards: Shards,
+
+    /// The hashes to try
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "address,xxh3"
+    )]
+    hash: Vec<HashFlag>,
+
+    /// The collectors: how many, or their addresses [default: each shard counts as one]
+    #[arg(long, value_name = "N|ADDR:PORT,…")]
+    collectors: Option<CollectorsFlag>,
+
+    /// The export versions to count
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = export_version, default_value = "5,9,10")]
+    versions: Vec<u8>,
+
+    /// Draw imbalance against the number of shards
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
+
+    /// Everything as one JSON object, with the load of every shard and collector
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum HashFlag {
+    /// The address as an integer
+    Address,
+    /// XXH3 of the address
+    Xxh3,
+}
+
+impl From<HashFlag> for Hash {
+    fn from(flag: HashFlag) -> Self {
+        match flag {
+            HashFlag::Address => Self::Address,
+            HashFlag::Xxh3 => Self::Xxh3,
+        }
+    }
+}
+
+/// What was found, for every form in which it is told.
+struct Report<'a> {
+    balance: &'a Balance,
+    tally: &'a Tally,
+    collectors: &'a Collectors,
+    /// What the recommendation goes by.
+    measure: Measure,
+    choice: Option<Choice>,
+    advice: Option<Advice>,
+}
+
+impl Report<'_> {
+    /// The measures that were counted at all.
+    fn measures(&self) -> Vec<Measure> {
+        let mut measures = Measure::ALL.to_vec();
+        measures.retain(|measure| self.balance.total.of(*measure) > 0);
+        measures
+    }
+}
+
+pub(crate) fn run(flags: &Flags) -> Result<Outcome> {
+    let kind = input::kind(&flags.inputs)?;
+    let collectors = Collectors::new(flags.collectors.as_ref());
+    let mut counter = Counter::new(Setup {
+        splits: flags.shards.splits(&flags.hash),
+        weights: collectors.weights().to_vec(),
+        pinned: &|_| None,
+        exporters_max: EXPORTERS_MAX,
+    });
+    let tally = input::read(kind, &flags.inputs, &flags.versions, &mut counter)?;
+    let balance = counter.finish(None);
+
+    let measure = balance.measure();
+    let choice = balance.choose(measure);
+    let chosen = choice.and_then(|choice| balance.evaluations.get(choice.index));
+    let report = Report {
+        advice: chosen.and_then(|chosen| balance.advise(chosen, measure)),
+        balance: &balance,
+        tally: &tally,
+        collectors: &collectors,
+        measure,
+        choice,
+    };
+    let text = if flags.json {
+        json::text(&report)
+    } else {
+        let mut text = table::text(&report);
+        for sentence in words::recommendation(&report) {
+            text.push_str(&sentence);
+            text.push('\n');
+        }
+        text
+    };
+    io::stdout().write_all(text.as_bytes())?;
+    if let Some(path) = &flags.plot {
+        plot::write(&report, path)?;
+    }
+    Ok(Outcome::Done)
+}

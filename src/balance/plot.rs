@@ -1,0 +1,131 @@
+//! Imbalance against the number of shards, drawn as SVG.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use forebay_router::Hash;
+use forebay_router::balance::Evaluation;
+use plotters::prelude::*;
+
+use super::Report;
+
+const SIZE: (u32, u32) = (900, 520);
+
+/// Where an imbalance stops being told apart from worse ones.
+const CEILING: f64 = 20.0;
+
+const FONT: &str = "sans-serif";
+
+/// A point for each number of shards.
+type Points = Vec<(f64, f64)>;
+
+/// Draws the report to a file.
+pub(super) fn write(report: &Report<'_>, path: &Path) -> Result<()> {
+    let svg = draw(report).with_context(|| format!("cannot draw {}", path.display()))?;
+    fs::write(path, svg).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn draw(report: &Report<'_>) -> Result<String> {
+    let mut svg = String::new();
+    {
+        let evaluations = &report.balance.evaluations;
+        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        area.fill(&WHITE).map_err(told)?;
+        let shards = evaluations.iter().map(|e| f64::from(e.split.shards.get()));
+        let last = shards.clone().fold(2.0, f64::max);
+        let first = shards.fold(last, f64::min);
+        let highest = evaluations
+            .iter()
+            .filter_map(|e| e.imbalance(report.measure))
+            .fold(1.5, f64::max)
+            .min(CEILING);
+        let caption = format!("Imbalance of {} by number of shards", report.measure);
+        let mut chart = ChartBuilder::on(&area)
+            .caption(caption, (FONT, 22))
+            .margin(12)
+            .x_label_area_size(42)
+            .y_label_area_size(56)
+            .build_cartesian_2d(first - 0.5..last + 0.5, 1.0..highest * 1.05)
+            .map_err(told)?;
+        chart
+            .configure_mesh()
+            .x_labels(30)
+            .x_label_formatter(&|shards| format!("{shards:.0}"))
+            .x_desc("shards (filled: prime)")
+            .y_desc("fullest over its share")
+            .label_style((FONT, 14))
+            .axis_desc_style((FONT, 15))
+            .light_line_style(TRANSPARENT)
+            .draw()
+            .map_err(told)?;
+        let floor = points(evaluations, |_| true, |e| e.floor(report.measure));
+        let grey = RGBColor(120, 120, 120);
+        chart
+            .draw_series(LineSeries::new(floor, grey))
+            .map_err(told)?
+            .label("floor: the heaviest exporter")
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], grey));
+        for (hash, colour) in [
+            (Hash::Address, RGBColor(200, 70, 30)),
+            (Hash::Xxh3, RGBColor(20, 90, 170)),
+        ] {
+            let of_hash = |e: &Evaluation| e.split.hash == hash;
+            let line = points(evaluations, of_hash, |e| e.imbalance(report.measure));
+            if line.is_empty() {
+                continue;
+            }
+            chart
+                .draw_series(LineSeries::new(line.clone(), colour.stroke_width(2)))
+                .map_err(told)?
+                .label(hash.name())
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour));
+            let circles = line.into_iter().map(|point| {
+                let style = if is_prime_number(point.0) {
+                    colour.filled()
+                } else {
+                    colour.stroke_width(1)
+                };
+                Circle::new(point, 4, style)
+            });
+            chart.draw_series(circles).map_err(told)?;
+        }
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperLeft)
+            .background_style(WHITE)
+            .border_style(grey)
+            .label_font((FONT, 15))
+            .draw()
+            .map_err(told)?;
+        area.present().map_err(told)?;
+    }
+    Ok(svg)
+}
+
+/// A point for each number of shards of which there is a value; what is beyond the ceiling lies on it.
+fn points(
+    evaluations: &[Evaluation],
+    wanted: impl Fn(&Evaluation) -> bool,
+    value: impl Fn(&Evaluation) -> Option<f64>,
+) -> Points {
+    let mut points: Points = evaluations
+        .iter()
+        .filter(|evaluation| wanted(evaluation))
+        .filter_map(|evaluation| {
+            let shards = f64::from(evaluation.split.shards.get());
+            Some((shards, value(evaluation)?.min(CEILING)))
+        })
+        .collect();
+    points.dedup_by_key(|(shards, _)| *shards);
+    points
+}
+
+fn is_prime_number(shards: f64) -> bool {
+    forebay_router::is_prime(shards as u32)
+}
+
+/// The error in words: its type borrows the drawing.
+fn told(error: impl std::fmt::Display) -> anyhow::Error {
+    anyhow::anyhow!("{error}")
+}

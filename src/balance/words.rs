@@ -1,0 +1,156 @@
+//! What to do, in sentences.
+
+use forebay_router::Hash;
+use forebay_router::balance::{Advice, EVEN, Evaluation, Reason};
+
+use super::Report;
+use super::table::{percent, ratio};
+use crate::progress::{counted, thousands};
+
+/// The recommendation with its reason, and what to do where no hash can help.
+pub(super) fn recommendation(report: &Report<'_>) -> Vec<String> {
+    let Some((chosen, reason)) = report.choice.and_then(|choice| {
+        let chosen = report.balance.evaluations.get(choice.index)?;
+        Some((chosen, choice.reason))
+    }) else {
+        return vec![nothing(report)];
+    };
+    let mut sentences = vec![take(report, chosen, reason)];
+    if chosen.imbalance(report.measure) > Some(EVEN) {
+        sentences.push(uneven(report, chosen));
+    }
+    if let Some(advice) = &report.advice {
+        sentences.push(pins(report, advice));
+    }
+    sentences
+}
+
+fn nothing(report: &Report<'_>) -> String {
+    if report.measures().is_empty() {
+        "no recommendation: no message of these versions was found".to_owned()
+    } else {
+        let collectors = report.collectors.weights().len() as u64;
+        format!(
+            "no recommendation: no number of shards that was tried is enough for {}: raise --shards",
+            counted(collectors, "collector")
+        )
+    }
+}
+
+fn take(report: &Report<'_>, chosen: &Evaluation, reason: Reason) -> String {
+    let measure = report.measure;
+    let gets = ratio(chosen.imbalance(measure));
+    let mut text = format!("recommended: {}: ", name(chosen));
+    let collectors = report.collectors.weights();
+    if collectors.is_empty() {
+        text.push_str(&format!(
+            "the fullest shard gets {gets} times the mean {measure}"
+        ));
+    } else {
+        text.push_str(&format!(
+            "the fullest of {} gets {gets} times its share of the {measure}",
+            counted(collectors.len() as u64, "collector")
+        ));
+    }
+    text.push_str(&match reason {
+        Reason::Lowest => ", and no split that was tried is more even".to_owned(),
+        Reason::MostShards => format!(
+            ", and of the splits that are even (up to {EVEN:.2}) it has the most {}shards; --collectors says for how many it is to be",
+            if chosen.prime { "prime " } else { "" }
+        ),
+        Reason::NearLowest(lowest) => near_lowest(report, chosen, lowest),
+    });
+    if let Some(moved) = chosen.moved {
+        let exporters = report.balance.exporters.len() as u64;
+        text.push_str(&format!(
+            "; {} of {} move",
+            thousands(moved),
+            counted(exporters, "exporter")
+        ));
+    }
+    text
+}
+
+fn near_lowest(report: &Report<'_>, chosen: &Evaluation, lowest: usize) -> String {
+    let Some(lowest) = report.balance.evaluations.get(lowest) else {
+        return String::new();
+    };
+    let least = ratio(lowest.imbalance(report.measure));
+    let merit = if chosen.prime && !lowest.prime {
+        if chosen.split.hash == Hash::Address {
+            "but a prime stays even where hosts are numbered in steps"
+        } else {
+            "but a prime stays even whatever hash is taken later"
+        }
+    } else if chosen.moved < lowest.moved {
+        "but would move more exporters"
+    } else if chosen.peak(report.measure).map(|peak| peak.largest)
+        < lowest.peak(report.measure).map(|peak| peak.largest)
+    {
+        "but has more to take in its worst second"
+    } else {
+        "but is hardly better, and has more shards or the dearer hash"
+    };
+    format!("; {} gives {least}, {merit}", name(lowest))
+}
+
+/// Why no hash makes it even.
+fn uneven(report: &Report<'_>, chosen: &Evaluation) -> String {
+    let measure = report.measure;
+    let floor = chosen.floor(measure).unwrap_or(1.0);
+    let heaviest = report.balance.heaviest(measure);
+    let Some(first) = heaviest.first() else {
+        return String::new();
+    };
+    let share = percent(report.balance.share(first, measure));
+    if floor > EVEN {
+        format!(
+            "no hash can make it even: {} alone sends {share} of the {measure}, so that the fullest gets {floor:.2} times its share at best",
+            first.exporter
+        )
+    } else {
+        format!(
+            "no hash that was tried makes it even: few exporters send most of it ({} alone {share} of the {measure})",
+            first.exporter
+        )
+    }
+}
+
+fn pins(report: &Report<'_>, advice: &Advice) -> String {
+    let pins: Vec<String> = advice
+        .pins
+        .iter()
+        .map(|pin| {
+            let collector = report.collectors.name(pin.collector);
+            format!("{} ({}) to {collector}", pin.exporter, percent(pin.share))
+        })
+        .collect();
+    let mut text = format!("pin {}", pins.join(", "));
+    let emptied: Vec<String> = advice
+        .weights
+        .iter()
+        .enumerate()
+        .filter(|(collector, weight)| {
+            let before = report.collectors.weights().get(*collector).copied();
+            **weight == 0 && before != Some(0)
+        })
+        .map(|(collector, _)| report.collectors.name(collector))
+        .collect();
+    if !emptied.is_empty() {
+        text.push_str(&format!(" and give {} weight 0", emptied.join(", ")));
+    }
+    text.push_str(&format!(
+        ": the fullest then gets {:.2} times its share",
+        advice.imbalance
+    ));
+    text
+}
+
+fn name(evaluation: &Evaluation) -> String {
+    let shards = evaluation.split.shards.get();
+    format!(
+        "{} by {}",
+        counted(u64::from(shards), "shard"),
+        evaluation.split.hash
+    )
+}
