@@ -107,10 +107,14 @@ pub(crate) struct Health {
 
 impl Health {
     /// Looks once.
-    pub(crate) fn look(&mut self, routing: &Routing, now_us: i64) {
+    pub(crate) fn look<'t>(
+        &mut self,
+        targets: impl IntoIterator<Item = &'t Arc<Target>>,
+        now_us: i64,
+    ) {
         let listeners = Listeners::read();
         self.refused.retain(|(_, until)| *until > now_us);
-        for target in &routing.targets {
+        for target in targets {
             let address = target.address;
             if target.refused.swap(false, Ordering::Relaxed) {
                 self.refused.retain(|(refused, _)| *refused != address);

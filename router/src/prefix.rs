@@ -56,6 +56,12 @@ impl Prefix {
         }
     }
 
+    /// How many bits its addresses have in common.
+    #[must_use]
+    pub const fn length(&self) -> u8 {
+        self.length
+    }
+
     /// Whether an exporter is one of its addresses.
     #[must_use]
     pub fn contains(&self, exporter: IpAddr) -> bool {

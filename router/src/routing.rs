@@ -418,4 +418,4 @@ impl Targets<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use crate::config::{Config, ConfigError, Limits};
 use crate::forwarder::Forwarder;
-use crate::health::{Health, LOOK_INTERVAL, PROBE_INTERVAL, probe_all};
+use crate::health::{Health, LOOK_INTERVAL, PROBE_INTERVAL, Target, probe_all};
 use crate::outlet::Outlet;
 use crate::routing::Routing;
 use crate::spool::{SpoolError, SpoolLock, SpoolOptions, leftovers, remove};
@@ -181,7 +181,7 @@ impl Router {
         let routing = Arc::new(routing);
         let mut health = Health::default();
         probe_all(&routing);
-        health.look(&routing, clock());
+        health.look(&routing.targets, clock());
         let spool = routing
             .uses_spool()
             .then(|| SpoolLock::take(&setup.spool))
@@ -232,7 +232,7 @@ impl Router {
             let shared = Arc::clone(&shared);
             move || {
                 while !shared.ended.load(Ordering::Relaxed) {
-                    health.look(&shared.routing(), clock());
+                    health.look(&shared.routing().targets, clock());
                     thread::park_timeout(LOOK_INTERVAL);
                 }
             }
@@ -297,13 +297,18 @@ impl Router {
     }
 
     fn try_reload(&self, config: &Config) -> Result<(), ReloadError> {
-        let routing = Routing::new(config, Some(&self.shared.routing()))?;
+        let running = self.shared.routing();
+        let routing = Routing::new(config, Some(&running))?;
         let mut spool = lock(&self.spool);
         if routing.uses_spool() && spool.is_none() {
             *spool = Some(SpoolLock::take(&self.setup.spool)?);
         }
-        // Collectors that are new may be down.
-        Health::default().look(&routing, 0);
+        // Collectors that are new may be down; the others are looked after.
+        let is_new = |target: &&Arc<Target>| {
+            let mut known = running.targets.iter();
+            !known.any(|known| Arc::ptr_eq(known, target))
+        };
+        Health::default().look(routing.targets.iter().filter(is_new), 0);
         *lock(&self.shared.routing) = Arc::new(routing);
         self.shared.reloads.fetch_add(1, Ordering::Release);
         Ok(())

@@ -1,1 +1,727 @@
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::num::NonZero;
 
+use forebay_wire::encode::{IpfixBuilder, V9Builder};
+use forebay_wire::ipfix::{self, RecordSequence};
+use forebay_wire::v9::{self, MessageSequence};
+use forebay_wire::{ElementId, FieldSpecifier, Template};
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+use crate::config::{Config, CopyTo, Route};
+use crate::routing::tests::{address, route};
+
+/// What was sent, and what the system refuses.
+#[derive(Default)]
+struct Recorder {
+    sent: Vec<Sent>,
+    /// The error of datagrams whose payload ends with this byte.
+    fails: Option<(u8, i32)>,
+    refuse: Vec<SocketAddr>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Sent {
+    source: SocketAddr,
+    destination: SocketAddr,
+    payload: Vec<u8>,
+}
+
+impl Outlet for Recorder {
+    fn send(&mut self, datagrams: &[Outgoing<'_>], failed: &mut dyn FnMut(usize, io::Error)) {
+        for (index, datagram) in datagrams.iter().enumerate() {
+            match self.fails {
+                Some((last, number)) if datagram.payload.last() == Some(&last) => {
+                    failed(index, io::Error::from_raw_os_error(number));
+                }
+                _ => self.sent.push(Sent {
+                    source: datagram.source,
+                    destination: datagram.destination,
+                    payload: datagram.payload.to_vec(),
+                }),
+            }
+        }
+    }
+
+    fn refused(&mut self, each: &mut dyn FnMut(SocketAddr)) {
+        self.refuse.drain(..).for_each(each);
+    }
+}
+
+impl Recorder {
+    fn take(&mut self) -> Vec<Sent> {
+        std::mem::take(&mut self.sent)
+    }
+
+    fn payloads(&self) -> Vec<&[u8]> {
+        self.sent
+            .iter()
+            .map(|sent| sent.payload.as_slice())
+            .collect()
+    }
+}
+
+/// A forwarder and what is around it.
+struct Rig {
+    forwarder: Forwarder,
+    routing: Arc<Routing>,
+    outlet: Recorder,
+    folder: TempDir,
+    now_us: i64,
+}
+
+impl Rig {
+    fn new(config: &Config) -> Self {
+        Self::with_limits(config, Limits::default())
+    }
+
+    fn with_limits(config: &Config, limits: Limits) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SpoolOptions {
+            folder: folder.path().to_owned(),
+            bytes: 1 << 20,
+            thread: 0,
+            first: 0,
+        };
+        let routing = Arc::new(Routing::new(config, None).unwrap());
+        Self {
+            forwarder: Forwarder::new(Arc::clone(&routing), limits, Some(options)),
+            routing,
+            outlet: Recorder::default(),
+            folder,
+            now_us: 1_000_000,
+        }
+    }
+
+    fn forward(&mut self, datagrams: &[(SocketAddr, Vec<u8>)]) {
+        let datagrams = datagrams
+            .iter()
+            .zip(1..)
+            .map(|((source, payload), number)| Datagram {
+                source: *source,
+                destination: SocketAddr::from(([198, 51, 100, 1], 2055)),
+                received_ns: 1_700_000_000_000_000_000 + number,
+                payload,
+            });
+        self.forwarder.forward(datagrams, &mut self.outlet);
+        self.check();
+    }
+
+    fn set(&mut self, target: usize, up: bool) {
+        self.routing.targets[target].set(up, false);
+        self.tend();
+    }
+
+    fn tend(&mut self) {
+        self.now_us += 1_000_000;
+        self.forwarder.tend(self.now_us, &mut self.outlet);
+        self.check();
+    }
+
+    fn tend_until_sent(&mut self) {
+        for _ in 0..1_000 {
+            if !self.forwarder.replays() {
+                return;
+            }
+            self.tend();
+        }
+        panic!("the spool does not come to its end");
+    }
+
+    fn reload(&mut self, config: &Config) {
+        let routing = Arc::new(Routing::new(config, Some(&self.routing)).unwrap());
+        self.routing = Arc::clone(&routing);
+        self.forwarder.adopt(routing);
+        self.check();
+    }
+
+    /// Every datagram ended in one counter, however it is counted.
+    fn check(&self) {
+        let counters = self.forwarder.counters();
+        assert_eq!(counters.unaccounted(), 0, "{counters:?}");
+        let mut by_version = Tally::default();
+        counters
+            .by_version()
+            .for_each(|(_, tally)| by_version.add(tally));
+        assert_eq!(by_version, counters.received);
+        let (mut by_exporter, _) = self.forwarder.exporters.others();
+        self.forwarder
+            .exporters
+            .iter()
+            .for_each(|(_, of)| by_exporter.add(&of));
+        assert_eq!(by_exporter.received, counters.received);
+        assert_eq!(by_exporter.rejected, counters.rejected.total());
+        assert_eq!(by_exporter.failed, counters.failed.total());
+    }
+
+    fn counters(&self) -> &Counters {
+        self.forwarder.counters()
+    }
+
+    fn of_target(&self, target: usize) -> &TargetCounters {
+        self.forwarder.targets().nth(target).unwrap().1
+    }
+}
+
+fn exporter(host: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, host], 50_000))
+}
+
+fn one_route(route: Route) -> Config {
+    Config {
+        routes: vec![route],
+        default: None,
+    }
+}
+
+fn down(down: Down, weights: &[u32]) -> Config {
+    one_route(Route {
+        down,
+        ..route(weights)
+    })
+}
+
+/// A v5 message without records, with a number.
+fn v5(number: u32) -> Vec<u8> {
+    let mut payload = vec![0, 5, 0, 0];
+    payload.resize(16, 0);
+    payload.extend(number.to_be_bytes());
+    payload.resize(24, 0);
+    payload
+}
+
+fn template() -> Template {
+    Template {
+        id: 256,
+        scope_count: 0,
+        fields: vec![FieldSpecifier {
+            element: ElementId::iana(8),
+            length: 4,
+        }],
+    }
+}
+
+fn v9(number: u32, with_template: bool) -> Vec<u8> {
+    let header = v9::Header {
+        count: 0,
+        uptime_ms: 1,
+        unix_secs: 1,
+        sequence: MessageSequence(number),
+        source_id: 1,
+    };
+    let mut out = Vec::new();
+    let mut builder = V9Builder::new(&mut out, header);
+    if with_template {
+        builder.templates([&template()]);
+    }
+    builder.data(256, [[1, 2, 3, 4]], |out, record| out.extend(record));
+    builder.finish().unwrap();
+    out
+}
+
+fn ipfix(number: u32, with_template: bool) -> Vec<u8> {
+    let header = ipfix::Header {
+        length: 0,
+        export_secs: 1,
+        sequence: RecordSequence(number),
+        observation_domain: 1,
+    };
+    let mut out = Vec::new();
+    let mut builder = IpfixBuilder::new(&mut out, header);
+    if with_template {
+        builder.templates([&template()]);
+    }
+    builder.data(256, [[1, 2, 3, 4]], |out, record| out.extend(record));
+    builder.finish().unwrap();
+    out
+}
+
+/// The number in a message's header.
+fn number(payload: &[u8]) -> u32 {
+    match Message::parse(payload).unwrap() {
+        Message::V9(message) => message.header.sequence.0,
+        Message::Ipfix(message) => message.header.sequence.0,
+        Message::Fixed(_) => u32::from_be_bytes(payload[16..20].try_into().unwrap()),
+    }
+}
+
+fn is_templates(payload: &[u8]) -> bool {
+    !payload.ends_with(&[1, 2, 3, 4])
+}
+
+#[test]
+fn every_datagram_goes_to_its_collector_once_as_it_is_and_in_order() {
+    let mut rig = Rig::new(&one_route(route(&[1, 1, 1])));
+    let datagrams: Vec<_> = (0..1_000)
+        .map(|number| (exporter((number % 20) as u8), v5(number)))
+        .collect();
+    for batch in datagrams.chunks(150) {
+        rig.forward(batch);
+    }
+    assert_eq!(rig.outlet.sent.len(), 1_000);
+    for host in 0..20 {
+        let source = exporter(host);
+        let of = rig.outlet.sent.iter().filter(|sent| sent.source == source);
+        let collector = rig.routing.collector_of(5, source.ip()).unwrap();
+        let numbers: Vec<u32> = of
+            .inspect(|sent| assert_eq!(sent.destination, collector))
+            .map(|sent| number(&sent.payload))
+            .collect();
+        let expected: Vec<u32> = (u32::from(host)..1_000).step_by(20).collect();
+        assert_eq!(numbers, expected);
+    }
+    assert_eq!(rig.counters().forwarded, rig.counters().received);
+    let shards = &rig.forwarder.routes()[0].shards;
+    assert_eq!(
+        shards.iter().map(|shard| shard.datagrams).sum::<u64>(),
+        1_000
+    );
+}
+
+#[test]
+fn what_has_no_place_is_rejected_or_goes_to_the_default() {
+    let five_only = Route {
+        versions: vec![5],
+        ..route(&[1])
+    };
+    let datagrams = [
+        vec![],
+        vec![0],
+        vec![0, 42, 1],
+        vec![9, 9],
+        v9(1, true),
+        v5(1),
+    ]
+    .map(|payload| (exporter(1), payload));
+    let mut config = one_route(five_only);
+    let mut rig = Rig::new(&config);
+    rig.forward(&datagrams);
+    let rejected: BTreeMap<_, _> = rig.counters().rejected.iter().collect();
+    assert_eq!(
+        rejected,
+        [("too_short", 2), ("unknown_version", 2), ("no_route", 1)].into()
+    );
+    assert_eq!(rig.outlet.payloads(), [v5(1)]);
+    assert_eq!(rig.counters().received.messages, 2);
+
+    config.default = Some(address(9));
+    let mut rig = Rig::new(&config);
+    rig.forward(&datagrams);
+    let to_default = rig
+        .outlet
+        .sent
+        .iter()
+        .filter(|sent| sent.destination == address(9));
+    assert_eq!(to_default.count(), 5);
+    assert_eq!(rig.counters().forwarded.datagrams, 6);
+}
+
+#[test]
+fn what_cannot_be_sent_is_counted_with_its_reason() {
+    let mut rig = Rig::new(&one_route(Route {
+        copies: vec![CopyTo {
+            to: address(9),
+            every: NonZero::<u32>::MIN,
+        }],
+        ..route(&[1, 1])
+    }));
+    // Of 4 in 200, the number's last byte is the payload's: v5's header ends with zeros, so it goes behind.
+    let datagrams: Vec<_> = (0..200_u8)
+        .map(|last| {
+            let mut payload = v5(7);
+            payload.push(last % 50);
+            (exporter(last), payload)
+        })
+        .collect();
+    rig.outlet.fails = Some((13, 105));
+    rig.forward(&datagrams);
+    let failed: Vec<_> = rig.counters().failed.iter().collect();
+    assert_eq!(failed, [("no_buffer", 4)]);
+    assert_eq!(rig.counters().copies_failed.total(), 4);
+    assert_eq!(rig.counters().forwarded.datagrams, 196);
+    assert_eq!(rig.counters().copied.datagrams, 196);
+    assert_eq!(rig.outlet.sent.len(), 392);
+    for (host, counters) in rig.forwarder.exporters.iter() {
+        let IpAddr::V4(host) = host else {
+            panic!("{host}")
+        };
+        let expected = u64::from(host.octets()[3] % 50 == 13);
+        assert_eq!(counters.failed, expected);
+    }
+}
+
+#[test]
+fn copies_are_all_messages_or_one_in_many_and_templates_always() {
+    let copy = |host, every| CopyTo {
+        to: address(host),
+        every: NonZero::new(every).unwrap(),
+    };
+    let mut rig = Rig::new(&one_route(Route {
+        copies: vec![copy(8, 1), copy(9, 10)],
+        ..route(&[1, 1])
+    }));
+    let datagrams: Vec<_> = (0..100).map(|of| (exporter(1), v5(of))).collect();
+    rig.forward(&datagrams);
+    let sent = rig.outlet.take();
+    let to = |host| {
+        let sent = sent
+            .iter()
+            .filter(move |sent| sent.destination == address(host));
+        sent.map(|sent| number(&sent.payload)).collect::<Vec<_>>()
+    };
+    assert_eq!(to(8), (0..100).collect::<Vec<_>>());
+    assert_eq!(to(9), (0..100).step_by(10).collect::<Vec<_>>());
+    assert_eq!(rig.counters().copied.datagrams, 110);
+
+    rig.forward(&[
+        (exporter(1), v5(0)),
+        (exporter(1), v9(1, true)),
+        (exporter(1), v9(2, false)),
+    ]);
+    let to_9 = rig
+        .outlet
+        .sent
+        .iter()
+        .filter(|sent| sent.destination == address(9));
+    assert_eq!(
+        to_9.map(|sent| number(&sent.payload)).collect::<Vec<_>>(),
+        [0, 1]
+    );
+}
+
+#[test]
+fn who_takes_over_is_told_the_templates_first() {
+    for write in [v9, ipfix] {
+        let mut rig = Rig::new(&down(Down::Spread, &[1, 1]));
+        let source = exporter(1);
+        rig.forward(&[(source, write(10, true)), (source, write(11, false))]);
+        let before = rig.outlet.take();
+        assert_eq!(before.len(), 2);
+        let first = before[0].destination;
+        let index = usize::from(first == address(2));
+        rig.set(index, false);
+        rig.forward(&[(source, write(12, false)), (source, write(13, false))]);
+        let other = rig.outlet.take();
+        let [templates, data @ ..] = other.as_slice() else {
+            panic!("nothing was sent");
+        };
+        assert!(is_templates(&templates.payload));
+        assert_eq!(templates.source, source);
+        assert_eq!(data.len(), 2);
+        assert!(other.iter().all(|sent| sent.destination != first));
+        assert_eq!(number(&data[0].payload), 12);
+        let is_v9 = write(0, false)[1] == 9;
+        assert_eq!(number(&templates.payload), if is_v9 { 11 } else { 12 });
+        // And so is the one that is back.
+        rig.set(index, true);
+        rig.forward(&[(source, write(14, false))]);
+        let back = rig.outlet.take();
+        assert_eq!(back.len(), 2);
+        assert!(back.iter().all(|sent| sent.destination == first));
+        assert!(is_templates(&back[0].payload));
+        assert_eq!(rig.counters().templates_sent, 2);
+        assert_eq!(rig.of_target(1 - index).templates_sent, 1);
+        assert_eq!(rig.counters().forwarded.datagrams, 5);
+    }
+}
+
+#[test]
+fn copies_that_come_back_are_told_too() {
+    let mut rig = Rig::new(&one_route(Route {
+        copies: vec![CopyTo {
+            to: address(9),
+            every: NonZero::<u32>::MIN,
+        }],
+        ..route(&[1])
+    }));
+    rig.forward(&[(exporter(1), v9(1, true))]);
+    rig.set(1, false);
+    rig.set(1, true);
+    rig.outlet.take();
+    rig.forward(&[(exporter(1), v9(2, false))]);
+    let sent = rig.outlet.take();
+    let destinations: Vec<_> = sent.iter().map(|sent| sent.destination).collect();
+    assert_eq!(destinations, [address(9), address(1), address(9)]);
+    assert!(is_templates(&sent[0].payload));
+}
+
+#[test]
+fn held_messages_are_sent_all_the_same() {
+    let mut rig = Rig::new(&down(Down::Hold, &[1, 1]));
+    rig.set(0, false);
+    rig.set(1, false);
+    let datagrams: Vec<_> = (0..10).map(|host| (exporter(host), v5(1))).collect();
+    rig.forward(&datagrams);
+    assert_eq!(rig.outlet.sent.len(), 10);
+}
+
+#[test]
+fn spooled_messages_come_first_and_in_order_when_the_collector_is_back() {
+    let mut rig = Rig::new(&down(Down::Spool, &[1]));
+    let source = exporter(1);
+    rig.forward(&[(source, v9(1, true))]);
+    rig.set(0, false);
+    rig.outlet.take();
+    for first in [2, 102, 202] {
+        let batch: Vec<_> = (first..first + 100)
+            .map(|of| (source, v9(of, false)))
+            .collect();
+        rig.forward(&batch);
+    }
+    assert_eq!(rig.outlet.sent, []);
+    assert_eq!(rig.counters().waiting.datagrams, 300);
+    assert_eq!(rig.of_target(0).waiting.datagrams, 300);
+    rig.tend();
+    assert_eq!(rig.outlet.sent, []);
+    rig.set(0, true);
+    // What comes meanwhile is behind it.
+    let late: Vec<_> = (302..402).map(|of| (source, v9(of, false))).collect();
+    rig.forward(&late);
+    rig.tend_until_sent();
+    rig.forward(&[(source, v9(402, false))]);
+    let sent = rig.outlet.take();
+    assert!(is_templates(&sent[0].payload));
+    let numbers: Vec<u32> = sent.iter().map(|sent| number(&sent.payload)).collect();
+    assert_eq!(numbers[0], 1);
+    assert_eq!(numbers[1..], (2..=402).collect::<Vec<_>>());
+    assert!(sent.iter().all(|sent| sent.source == source));
+    assert_eq!(rig.counters().waiting, Tally::default());
+    assert_eq!(rig.counters().forwarded, rig.counters().received);
+    // Only the lock's file would be left.
+    assert_eq!(std::fs::read_dir(rig.folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_full_spool_says_so() {
+    let mut rig = Rig::new(&down(Down::Spool, &[1]));
+    rig.set(0, false);
+    let long = [v5(1), vec![0; 60_000]].concat();
+    let batch: Vec<_> = (0..100).map(|_| (exporter(1), long.clone())).collect();
+    rig.forward(&batch);
+    let waiting = rig.counters().waiting.datagrams;
+    assert_eq!(waiting, (1 << 20) / (60_000 + 24 + 64));
+    assert_eq!(
+        rig.counters().failed.iter().collect::<Vec<_>>(),
+        [("spool_full", 100 - waiting)]
+    );
+    rig.set(0, true);
+    rig.tend_until_sent();
+    assert_eq!(rig.outlet.sent.len() as u64, waiting);
+    // There is room again.
+    rig.set(0, false);
+    rig.forward(&batch[..5]);
+    assert_eq!(rig.counters().waiting.datagrams, 5);
+}
+
+#[test]
+fn a_spool_that_cannot_be_written_loses_with_a_reason() {
+    let mut rig = Rig::new(&down(Down::Spool, &[1]));
+    std::fs::remove_dir_all(rig.folder.path()).unwrap();
+    rig.set(0, false);
+    rig.forward(&[(exporter(1), v5(1)), (exporter(1), v5(2))]);
+    assert_eq!(
+        rig.counters().failed.iter().collect::<Vec<_>>(),
+        [("spool_failed", 2)]
+    );
+}
+
+#[test]
+fn what_waits_is_sent_after_a_restart() {
+    let config = down(Down::Spool, &[1, 1]);
+    let mut rig = Rig::new(&config);
+    rig.set(0, false);
+    rig.set(1, false);
+    let datagrams: Vec<_> = (0..100)
+        .map(|of| (exporter(of as u8), v9(of, true)))
+        .collect();
+    rig.forward(&datagrams);
+    rig.tend();
+    // One collector came back for a while.
+    rig.routing.targets[0].set(true, false);
+    rig.now_us += 1_000;
+    rig.forwarder.tend(rig.now_us, &mut rig.outlet);
+    rig.routing.targets[0].set(false, false);
+    let mut sent = rig.outlet.take();
+    sent.retain(|sent| !is_templates(&sent.payload));
+    assert_eq!(sent.len(), 20);
+    let Rig {
+        forwarder, folder, ..
+    } = rig;
+    drop(forwarder);
+
+    let mut next = Rig::new(&config);
+    for left in crate::spool::leftovers(folder.path()).unwrap() {
+        let mut reader = forebay_udp::capture::CaptureReader::open(&left.path).unwrap();
+        while let Some(datagram) = reader.next().unwrap() {
+            assert!(next.forwarder.recover(left.collector, &datagram));
+        }
+    }
+    next.check();
+    assert_eq!(next.counters().recovered.datagrams, 100 - sent.len() as u64);
+    next.tend_until_sent();
+    let mut all: Vec<Sent> = next.outlet.take();
+    all.retain(|sent| !is_templates(&sent.payload));
+    all.extend(sent);
+    let mut numbers: Vec<u32> = all.iter().map(|sent| number(&sent.payload)).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..100).collect::<Vec<_>>());
+    let nobody = SocketAddr::from(([203, 0, 113, 1], 1));
+    let datagram = Datagram {
+        source: exporter(1),
+        destination: nobody,
+        received_ns: 0,
+        payload: &[],
+    };
+    assert!(!next.forwarder.recover(nobody, &datagram));
+}
+
+#[test]
+fn a_reload_moves_only_those_whose_collector_changes() {
+    let mut rig = Rig::new(&one_route(route(&[1, 1, 1])));
+    let hosts = 0..=255;
+    let sources: Vec<SocketAddr> = hosts.map(exporter).collect();
+    let send = |rig: &mut Rig, number, with_template| {
+        let batch: Vec<_> = sources
+            .iter()
+            .map(|of| (*of, v9(number, with_template)))
+            .collect();
+        rig.forward(&batch);
+        rig.outlet.take()
+    };
+    let before = send(&mut rig, 1, true);
+    // The third has another address now.
+    let mut changed = route(&[1, 1, 1]);
+    changed.collectors[2].address = address(9);
+    rig.reload(&one_route(changed));
+    let after = send(&mut rig, 2, false);
+    let (templates, after): (Vec<Sent>, Vec<Sent>) = after
+        .into_iter()
+        .partition(|sent| is_templates(&sent.payload));
+    assert_eq!(after.len(), before.len());
+    let mut moved = 0;
+    for (before, after) in before.iter().zip(&after) {
+        if before.destination == address(3) {
+            assert_eq!(after.destination, address(9));
+            moved += 1;
+        } else {
+            assert_eq!(after.destination, before.destination);
+        }
+    }
+    assert!(moved > 50);
+    assert_eq!(templates.len(), moved);
+    assert!(templates.iter().all(|sent| sent.destination == address(9)));
+}
+
+#[test]
+fn what_waits_for_a_collector_that_is_taken_away_goes_to_the_others() {
+    let mut rig = Rig::new(&down(Down::Spool, &[1, 1]));
+    rig.set(0, false);
+    let batch: Vec<_> = (0..100).map(|of| (exporter(of as u8), v5(of))).collect();
+    rig.forward(&batch);
+    let waiting = rig.counters().waiting.datagrams;
+    assert!(waiting > 20);
+    rig.outlet.take();
+    let mut changed = down(Down::Spool, &[1, 1]);
+    changed.routes[0].collectors[0].address = address(9);
+    rig.reload(&changed);
+    rig.tend_until_sent();
+    assert_eq!(rig.outlet.sent.len() as u64, waiting);
+    assert!(
+        rig.outlet
+            .sent
+            .iter()
+            .all(|sent| sent.destination == address(9))
+    );
+    assert_eq!(rig.counters().forwarded.datagrams, 100);
+}
+
+#[test]
+fn a_destination_that_refuses_is_known_to_all() {
+    let mut rig = Rig::new(&one_route(route(&[1, 1])));
+    rig.outlet.refuse = vec![address(2), address(77)];
+    rig.forward(&[(exporter(1), v5(1))]);
+    let mut health = crate::health::Health::default();
+    health.look(&rig.routing.targets, 0);
+    assert!(rig.routing.targets[0].seen().up);
+    assert!(!rig.routing.targets[1].seen().up);
+    // It is tried again after a while.
+    health.look(&rig.routing.targets, 4_999_999);
+    assert!(!rig.routing.targets[1].seen().up);
+    health.look(&rig.routing.targets, 5_000_000);
+    assert!(rig.routing.targets[1].seen().up);
+}
+
+/// What a network can send and what can happen meanwhile.
+#[derive(Debug, Clone)]
+enum Event {
+    Batch(Vec<(u8, Vec<u8>)>),
+    Set(usize, bool),
+    Reload(Vec<u32>),
+    Tend,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let versions = prop_oneof![Just(5_u16), Just(9), Just(10), Just(1), any::<u16>()];
+    let garbage = (versions, prop::collection::vec(any::<u8>(), 0..60))
+        .prop_map(|(version, rest)| [version.to_be_bytes().to_vec(), rest].concat());
+    let short = prop::collection::vec(any::<u8>(), 0..3);
+    let whole = (any::<u32>(), any::<bool>(), any::<bool>()).prop_map(|(number, with, is_v9)| {
+        if is_v9 {
+            v9(number, with)
+        } else {
+            ipfix(number, with)
+        }
+    });
+    let payload = prop_oneof![1 => short, 2 => garbage, 3 => whole];
+    prop_oneof![
+        6 => prop::collection::vec((any::<u8>(), payload), 0..150).prop_map(Event::Batch),
+        2 => (0..3_usize, any::<bool>()).prop_map(|(target, up)| Event::Set(target, up)),
+        1 => prop::collection::vec(1..3_u32, 1..4).prop_map(Event::Reload),
+        2 => Just(Event::Tend),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// `received = forwarded + rejected + failed + waiting`, whatever comes and whatever happens; and what is counted as
+    /// sent was sent. (`Rig` checks the sums after each step.)
+    #[test]
+    fn every_datagram_ends_in_one_counter(
+        events in prop::collection::vec(event(), 1..25),
+        policy in prop_oneof![Just(Down::Hold), Just(Down::Spread), Just(Down::Spool)],
+        fails in any::<u8>(),
+    ) {
+        let limits = Limits { exporters: 20, domains: 10, template_bytes: 200, ..Limits::default() };
+        let mut rig = Rig::with_limits(&down(policy, &[1, 1, 1]), limits);
+        rig.outlet.fails = Some((fails, 101));
+        let mut came = 0;
+        for event in events {
+            match event {
+                Event::Batch(batch) => {
+                    came += batch.len() as u64;
+                    let batch: Vec<_> = batch.into_iter().map(|(host, payload)| (exporter(host), payload)).collect();
+                    rig.forward(&batch);
+                }
+                Event::Set(target, up) if target < rig.routing.targets.len() => rig.set(target, up),
+                Event::Set(..) => {}
+                Event::Reload(weights) => rig.reload(&down(policy, &weights)),
+                Event::Tend => rig.tend(),
+            }
+        }
+        for target in 0..rig.routing.targets.len() {
+            rig.set(target, true);
+        }
+        rig.tend_until_sent();
+        let counters = rig.counters();
+        prop_assert_eq!(counters.received.datagrams, came);
+        prop_assert_eq!(counters.waiting, Tally::default());
+        let sent = counters.forwarded.datagrams + counters.templates_sent;
+        prop_assert_eq!(rig.outlet.sent.len() as u64, sent);
+        let templates = rig.forwarder.templates.counts();
+        prop_assert!(templates.domains <= 10 && templates.bytes <= 200);
+        prop_assert!(rig.forwarder.exporters.iter().count() <= 20);
+    }
+}

@@ -1,1 +1,132 @@
+use std::net::SocketAddr;
 
+use super::*;
+
+const COLLECTOR: ([u8; 4], u16) = ([203, 0, 113, 1], 2055);
+
+fn options(folder: &Path, bytes: u64) -> SpoolOptions {
+    SpoolOptions {
+        folder: folder.to_owned(),
+        bytes,
+        thread: 0,
+        first: 0,
+    }
+}
+
+fn push(spool: &mut Spool, payload: &[u8]) -> Result<(), NotKept> {
+    let datagram = Datagram {
+        source: "10.0.0.1:50000".parse().unwrap(),
+        destination: "198.51.100.1:2055".parse().unwrap(),
+        received_ns: 1_700_000_000_000_000_000,
+        payload,
+    };
+    spool.push(&datagram, Tally::of(payload, false))
+}
+
+fn number(number: u32) -> Vec<u8> {
+    let mut payload = vec![0; 1_000];
+    payload[..4].copy_from_slice(&number.to_be_bytes());
+    payload
+}
+
+fn take(spool: &mut Spool, most: usize) -> (Vec<u32>, u64) {
+    let mut taken = Taken::default();
+    spool.take(most, &mut taken);
+    let numbers = taken.iter().map(|datagram| {
+        assert_eq!(datagram.payload.len(), 1_000);
+        u32::from_be_bytes(*datagram.payload.first_chunk().unwrap())
+    });
+    (numbers.collect(), taken.lost.datagrams)
+}
+
+fn files(folder: &Path) -> usize {
+    fs::read_dir(folder).unwrap().count()
+}
+
+#[test]
+fn what_goes_in_comes_out_in_order_and_space_is_free_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = Spool::new(options(folder.path(), 200_000), COLLECTOR.into());
+    assert!(spool.is_empty());
+    let (mut next_in, mut next_out) = (0, 0);
+    // Far more than its space in all, half of it waiting at a time.
+    for _ in 0..30 {
+        while next_in - next_out < 100 {
+            push(&mut spool, &number(next_in)).unwrap();
+            next_in += 1;
+        }
+        let (taken, lost) = take(&mut spool, 37);
+        assert_eq!(taken, (next_out..next_out + 37).collect::<Vec<_>>());
+        assert_eq!(lost, 0);
+        next_out += 37;
+        assert!(files(folder.path()) <= 12, "{}", files(folder.path()));
+    }
+    let (rest, _) = take(&mut spool, 1_000);
+    assert_eq!(rest, (next_out..next_in).collect::<Vec<_>>());
+    assert!(spool.is_empty());
+    assert_eq!(files(folder.path()), 0);
+}
+
+#[test]
+fn what_cannot_be_read_any_more_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = Spool::new(options(folder.path(), 200_000), COLLECTOR.into());
+    (0..50).for_each(|of| push(&mut spool, &number(of)).unwrap());
+    let (first, _) = take(&mut spool, 1);
+    assert_eq!(first, [0]);
+    // The second file is cut, the third is gone.
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|of| of.unwrap().path())
+        .collect();
+    paths.sort();
+    let cut = File::options().write(true).open(&paths[1]).unwrap();
+    cut.set_len(3 * 1_060).unwrap();
+    fs::remove_file(&paths[2]).unwrap();
+    let (rest, lost) = take(&mut spool, 1_000);
+    assert!(rest.is_sorted());
+    assert!(lost > 10);
+    assert_eq!(1 + rest.len() as u64 + lost, 50);
+    assert!(spool.is_empty());
+}
+
+#[test]
+fn what_was_taken_out_is_not_there_at_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = Spool::new(options(folder.path(), 1 << 20), COLLECTOR.into());
+    (0..100).for_each(|of| push(&mut spool, &number(of)).unwrap());
+    let (taken, _) = take(&mut spool, 42);
+    assert_eq!(taken.len(), 42);
+    drop(spool);
+    let mut found = Vec::new();
+    for left in leftovers(folder.path()).unwrap() {
+        assert_eq!(left.collector, SocketAddr::from(COLLECTOR));
+        let mut reader = CaptureReader::open(&left.path).unwrap();
+        while let Some(datagram) = reader.next().unwrap() {
+            found.push(u32::from_be_bytes(*datagram.payload.first_chunk().unwrap()));
+        }
+    }
+    assert_eq!(found, (42..100).collect::<Vec<_>>());
+}
+
+#[test]
+fn one_router_has_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().join("spool");
+    let lock = SpoolLock::take(&folder).unwrap();
+    let refused = SpoolLock::take(&folder).unwrap_err();
+    assert!(
+        refused.to_string().contains("is another router's"),
+        "{refused}"
+    );
+    drop(lock);
+    SpoolLock::take(&folder).unwrap();
+    assert!(leftovers(&folder).unwrap().is_empty());
+    let file = folder.join("file");
+    File::create(&file).unwrap();
+    let refused = SpoolLock::take(&file).unwrap_err();
+    assert!(
+        refused.to_string().starts_with("cannot use spool folder"),
+        "{refused}"
+    );
+}
