@@ -9,7 +9,9 @@ use std::{fs, panic, thread};
 
 use anyhow::{Context, Error, Result};
 use forebay_router::{Control, Input, Router, Routing, Worker};
-use forebay_udp::{OwnSender, RawSender, ShardReceiver, ShardSockets};
+use forebay_udp::{
+    OwnSender, PacketOptions, PacketRing, RawSender, ShardReceiver, ShardSockets,
+};
 
 use crate::collect::{LogName, PANICKED, warn_of_small_buffer};
 use crate::http::{self, Pages};
@@ -46,7 +48,7 @@ pub(crate) fn run(flags: Flags) -> Result<Outcome> {
     }
     let http = settings.fixed.http.map(http::listen).transpose()?;
     let outlets = open_outlets(&settings)?;
-    let (inputs, from) = open_inputs(&settings)?;
+    let (inputs, from) = open_inputs(&settings, &routing)?;
     let (router, workers) = Router::start(routing, settings.setup(), clock::unix_us)?;
     let router = Arc::new(router);
     let control = router.control();
@@ -102,7 +104,7 @@ fn open_outlets(settings: &Settings) -> Result<Vec<Outlet>> {
 }
 
 /// One input for each thread, and what they are in words.
-fn open_inputs(settings: &Settings) -> Result<(Vec<Input>, String)> {
+fn open_inputs(settings: &Settings, routing: &Routing) -> Result<(Vec<Input>, String)> {
     let fixed = &settings.fixed;
     let threads = fixed.threads;
     match &fixed.input {
@@ -120,7 +122,27 @@ fn open_inputs(settings: &Settings) -> Result<(Vec<Input>, String)> {
             let from = format!("listening on {}, threads: {threads}", bound.join(", "));
             Ok((inputs, from))
         }
-        settings::Input::Packets { .. } => Err(Error::msg("input packets is not there yet")),
+        settings::Input::Packets {
+            interfaces,
+            ring_bytes,
+        } => {
+            let receivers = PacketRing::open(&PacketOptions {
+                interfaces: interfaces.clone(),
+                listen: fixed.listen.clone(),
+                exclude: routing.addresses().collect(),
+                shards: threads,
+                ring_bytes: *ring_bytes,
+            })?;
+            let inputs = receivers.into_iter().map(|of| Input::Packets(Box::new(of))).collect();
+            let listen: Vec<String> = fixed.listen.iter().map(ToString::to_string).collect();
+            let place = match interfaces.as_slice() {
+                [] => "all interfaces".to_owned(),
+                some => some.join(", "),
+            };
+            let listen = listen.join(", ");
+            let from = format!("taking packets to {listen} on {place}, threads: {threads}");
+            Ok((inputs, from))
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use forebay_udp::capture::{CaptureError, CaptureReader};
-use forebay_udp::{ShardReceiver, shard_of};
+use forebay_udp::{PacketError, PacketReceiver, ShardReceiver, shard_of};
 use thiserror::Error;
 
 use crate::config::{Config, ConfigError, Limits};
@@ -47,6 +47,8 @@ const COMPLAIN_US: i64 = 10_000_000;
 pub enum Input {
     /// Sockets.
     Sockets(ShardReceiver),
+    /// Packets as they pass the interfaces. What goes to the collectors is not taken.
+    Packets(Box<PacketReceiver>),
 }
 
 /// Why a router does not start.
@@ -360,13 +362,16 @@ impl Worker {
                 Input::Sockets(receiver) => receiver
                     .receive(wait)
                     .map(|datagrams| self.forwarder.forward(datagrams, &mut outlet)),
+                Input::Packets(receiver) => receiver
+                    .receive(wait)
+                    .map(|datagrams| self.forwarder.forward(datagrams, &mut outlet)),
             };
             let received = match received {
                 Ok(received) => received,
                 Err(error) => break Err(error),
             };
             let now_us = (self.clock)();
-            self.adopt_new_routing();
+            self.adopt_new_routing(&mut input);
             self.forwarder.tend(now_us, &mut outlet);
             let late = now_us >= self.shared.control.deadline_us.load(Ordering::Relaxed);
             if stopping && (late || received == 0 && !self.forwarder.replays()) {
@@ -386,11 +391,20 @@ impl Worker {
         result
     }
 
-    fn adopt_new_routing(&mut self) {
+    fn adopt_new_routing(&mut self, input: &mut Input) {
         let generation = self.shared.reloads.load(Ordering::Acquire);
-        if generation != self.generation {
-            self.generation = generation;
-            self.forwarder.adopt(self.shared.routing());
+        if generation == self.generation {
+            return;
+        }
+        self.generation = generation;
+        let routing = self.shared.routing();
+        // With the ones before: what was sent to them may be on its way in yet.
+        let before = self.forwarder.targets().map(|(address, _)| address);
+        let exclude: Vec<SocketAddr> = routing.addresses().chain(before).collect();
+        match input.exclude(&exclude) {
+            Ok(()) => self.forwarder.adopt(routing),
+            // It would take in again what it sends.
+            Err(error) => tracing::error!("the configuration stays as it was: {error}"),
         }
     }
 
@@ -445,18 +459,40 @@ impl Input {
     fn gathers(&self) -> bool {
         match self {
             Self::Sockets(receiver) => receiver.granted_buffer_bytes() >= GATHER_BUFFER_BYTES,
+            // The kernel hands packets over in blocks.
+            Self::Packets(_) => false,
         }
     }
 
     fn kernel_drops(&mut self) -> u64 {
         match self {
             Self::Sockets(receiver) => receiver.kernel_drops(),
+            Self::Packets(receiver) => receiver.kernel_drops(),
         }
     }
 
     fn unreadable(&self) -> Vec<(&'static str, u64)> {
         match self {
             Self::Sockets(receiver) => vec![("truncated", receiver.truncated())],
+            Self::Packets(receiver) => {
+                let counts = receiver.counts();
+                vec![
+                    ("malformed", counts.malformed),
+                    ("truncated", counts.truncated),
+                    ("checksum", counts.checksum),
+                    ("fragments_malformed", counts.fragments_malformed),
+                    ("fragments_expired", counts.fragments_expired),
+                    ("fragments_over_limit", counts.fragments_over_limit),
+                ]
+            }
+        }
+    }
+
+    /// Takes nothing that is sent to these addresses.
+    fn exclude(&mut self, addresses: &[SocketAddr]) -> Result<(), PacketError> {
+        match self {
+            Self::Sockets(_) => Ok(()),
+            Self::Packets(receiver) => receiver.set_exclude(addresses),
         }
     }
 }

@@ -211,6 +211,11 @@ fn fixed(raw: &Raw) -> Result<Fixed, Wrong> {
             let what = "interface is for input packets: a socket takes what comes to its address";
             return Err(what.to_owned().into());
         }
+        InputName::Packets if listen.iter().any(|listen| listen.port() == 0) => {
+            let what =
+                "listen has port 0, which is any that is free: input packets needs its number";
+            return Err(what.to_owned().into());
+        }
         InputName::Packets => Input::Packets {
             interfaces: raw.interface.clone(),
             ring_bytes,
