@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use std::{fs, panic, thread};
 
 use anyhow::{Context, Error, Result};
-use forebay_router::{Control, Input, Router, Routing, Worker};
+use forebay_router::{Config, Control, Input, Router, Routing, Worker};
 use forebay_udp::{
     OwnSender, PacketOptions, PacketRing, RawSender, ShardReceiver, ShardSockets,
 };
@@ -87,6 +87,14 @@ pub(crate) fn run(flags: Flags) -> Result<Outcome> {
     } else {
         Outcome::Done
     })
+}
+
+/// The routes of a configuration file, which may be for another machine.
+///
+/// # Errors
+/// The file cannot be read, or makes no sense: that is wrong usage, and told with the line.
+pub(crate) fn load_config(path: &Path) -> Result<Config> {
+    Settings::routes_of(path)
 }
 
 /// What sends a thread's datagrams.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::num::NonZero;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -110,26 +110,37 @@ impl Settings {
         })
     }
 
-    /// `whole` is whether there must be a route.
+    /// The routes of a file, which may be for another machine.
+    ///
+    /// # Errors
+    /// The file cannot be read, or makes no sense: wrong usage, by its name and line.
+    pub(super) fn routes_of(path: &Path) -> Result<Config> {
+        let file = config_file::load::<Raw>(path, TABLES)?;
+        let checked = Self::checked(&file.settings, false);
+        let settings = checked.map_err(|wrong| file.wrong(wrong.span, &wrong.what))?;
+        if settings.routes.routes.is_empty() {
+            return Err(file
+                .wrong(None, "there is no route: name the collectors")
+                .into());
+        }
+        Ok(settings.routes)
+    }
+
+    /// `whole` is whether there must be a route, and none may lead back to this machine.
     fn checked(raw: &Raw, whole: bool) -> Result<Self, Wrong> {
         let fixed = fixed(raw)?;
-        let (routes, mut warnings) = routes(raw)?;
+        let (routes, warnings) = routes(raw)?;
         if whole || !routes.routes.is_empty() {
             let routing = Routing::new(&routes, None).map_err(|error| Wrong {
                 span: span(raw, error.part),
                 what: error.to_string(),
             })?;
-            refuse_loops(raw, &fixed, &routes, &routing)?;
+            if whole {
+                refuse_loops(raw, &fixed, &routes, &routing)?;
+            }
         }
         if raw.spool_size.is_some_and(|Size(size)| size < 1 << 20) {
             return Err("spool-size must be at least 1MiB".to_owned().into());
-        }
-        if fixed.source == Source::Own && fixed.threads > 1 {
-            warnings.push(
-                "with source own and several threads, an exporter's messages keep their order, but come from the \
-                 port of its thread"
-                    .to_owned(),
-            );
         }
         Ok(Self {
             fixed,

@@ -8,4 +8,5 @@ mod demo;
 mod errors;
 mod inspect;
 mod print;
+mod route;
 mod support;
