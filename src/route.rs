@@ -10,7 +10,7 @@ use std::{fs, panic, thread};
 use anyhow::{Context, Error, Result};
 use forebay_router::{Config, Control, Input, Router, Routing, Worker};
 use forebay_udp::{
-    OwnSender, PacketOptions, PacketRing, RawSender, ShardReceiver, ShardSockets,
+    OwnSender, PacketOptions, PacketRing, RawSender, SendError, ShardReceiver, ShardSockets,
 };
 
 use crate::collect::{LogName, PANICKED, warn_of_small_buffer};
@@ -105,7 +105,15 @@ enum Outlet {
 
 fn open_outlets(settings: &Settings) -> Result<Vec<Outlet>> {
     let open = |_| match settings.fixed.source {
-        Source::Exporter => Ok(Outlet::Raw(Box::new(RawSender::open()?))),
+        Source::Exporter => {
+            let sender = RawSender::open().map_err(|error| match error {
+                SendError::Permission { .. } => Error::msg(format!(
+                    "{error}; or send from this machine's own address: --source own"
+                )),
+                error => error.into(),
+            });
+            Ok(Outlet::Raw(Box::new(sender?)))
+        }
         Source::Own => Ok(Outlet::Own(Box::new(OwnSender::open()?))),
     };
     (0..settings.fixed.threads).map(open).collect()
@@ -141,7 +149,10 @@ fn open_inputs(settings: &Settings, routing: &Routing) -> Result<(Vec<Input>, St
                 shards: threads,
                 ring_bytes: *ring_bytes,
             })?;
-            let inputs = receivers.into_iter().map(|of| Input::Packets(Box::new(of))).collect();
+            let inputs = receivers
+                .into_iter()
+                .map(|of| Input::Packets(Box::new(of)))
+                .collect();
             let listen: Vec<String> = fixed.listen.iter().map(ToString::to_string).collect();
             let place = match interfaces.as_slice() {
                 [] => "all interfaces".to_owned(),

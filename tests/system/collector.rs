@@ -44,17 +44,33 @@ impl Collector {
         started
     }
 
+    /// Starts a router instead, which has the same ways to be asked and ended.
+    #[track_caller]
+    pub(crate) fn start_router(listen: SocketAddr, flags: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
+        command.arg("route").args(flags);
+        let mut started = Self::spawn_command(command, listen);
+        let is_ready = started.is_ready();
+        assert!(is_ready, "the router does not start: {}", started.log());
+        started
+    }
+
     fn spawn(output: &Path, listen: SocketAddr, flags: &[&str]) -> Self {
-        let http = free_tcp_address(own_loopback());
         let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
         command
             .arg("collect")
             .args(defaults(flags))
-            .args(["--listen", &listen.to_string()])
-            .args(["--http", &http.to_string()])
             .arg("--output")
             .arg(output)
-            .args(flags)
+            .args(flags);
+        Self::spawn_command(command, listen)
+    }
+
+    fn spawn_command(mut command: Command, listen: SocketAddr) -> Self {
+        let http = free_tcp_address(own_loopback());
+        command
+            .args(["--listen", &listen.to_string()])
+            .args(["--http", &http.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());

@@ -13,6 +13,7 @@ mod nfcapd;
 mod numbered;
 mod packets;
 mod readers;
+mod route;
 mod running;
 mod support;
 
@@ -27,7 +28,7 @@ fn main() {
     if let Some(disk) = full_disk::small_disk() {
         return full_disk::on_small_disk(&disk);
     }
-    let always: [(&str, fn()); 9] = [
+    let always: [(&str, fn()); 11] = [
         (
             "crash::segments_that_are_kept_have_every_batch_once",
             crash::segments_that_are_kept_have_every_batch_once,
@@ -64,8 +65,16 @@ fn main() {
             "running::what_is_taken_is_refused_in_one_line",
             running::what_is_taken_is_refused_in_one_line,
         ),
+        (
+            "route::from_its_own_address_it_needs_no_right_and_knows_who_refuses",
+            route::from_its_own_address_it_needs_no_right_and_knows_who_refuses,
+        ),
+        (
+            "route::garbage_is_counted_and_stops_nothing",
+            route::garbage_is_counted_and_stops_nothing,
+        ),
     ];
-    let where_possible: [(&str, Test); 7] = [
+    let where_possible: [(&str, Test); 13] = [
         (
             "running::every_flow_arrives_once_over_any_address",
             running::every_flow_arrives_once_over_any_address,
@@ -81,6 +90,30 @@ fn main() {
         (
             "readers::others_find_what_was_generated",
             readers::others_find_what_was_generated,
+        ),
+        (
+            "route::every_message_goes_to_the_collector_that_the_table_names",
+            route::every_message_goes_to_the_collector_that_the_table_names,
+        ),
+        (
+            "route::a_reload_under_load_loses_and_repeats_nothing",
+            route::a_reload_under_load_loses_and_repeats_nothing,
+        ),
+        (
+            "route::what_waits_for_a_collector_comes_in_order_when_it_is_back",
+            route::what_waits_for_a_collector_comes_in_order_when_it_is_back,
+        ),
+        (
+            "route::the_others_take_over_from_a_collector_that_is_down",
+            route::the_others_take_over_from_a_collector_that_is_down,
+        ),
+        (
+            "route::what_waits_at_the_end_is_sent_after_the_next_start",
+            route::what_waits_at_the_end_is_sent_after_the_next_start,
+        ),
+        (
+            "route::without_the_right_to_forge_it_says_which",
+            route::without_the_right_to_forge_it_says_which,
         ),
     ];
     let always = always.into_iter().map(|(name, test)| {
