@@ -10,13 +10,13 @@ use forebay_wire::message::Message;
 use forebay_wire::record::Records;
 use forebay_wire::set::{Set, SetKind, Sets, Version};
 use forebay_wire::template::TemplateRecord;
-use forebay_wire::{fixed, ipfix, v9};
+use forebay_wire::{Template, fixed, ipfix, v9};
 
 use crate::config::DecoderConfig;
 use crate::counters::{Counters, Scope};
-use crate::domain::WaitingSet;
+use crate::domain::{Domain, WaitingSet};
 use crate::options;
-use crate::plan::Plan;
+use crate::plan::{FIXED_PLANS, Plan};
 use crate::rows::{Batches, Context, Output};
 use crate::saved::{self, Saved, SavedDomain, SavedTemplate};
 use crate::sequence::Arrival;
@@ -39,7 +39,7 @@ pub struct Decoder {
     config: DecoderConfig,
     sessions: Sessions,
     batches: Batches,
-    fixed_plans: [Plan; 3],
+    fixed_plans: [Plan; FIXED_PLANS],
     /// Counts that belong to no exporter's domain.
     unassigned: Counters,
     /// The rotation window, in microseconds since 1970.
@@ -53,17 +53,23 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder that has heard nothing yet.
     pub fn new(config: DecoderConfig) -> Self {
-        let plan = |version: fixed::Version| {
+        let plan = |(version, number): (fixed::Version, usize)| {
             Plan::of_fixed(
                 version.fields(),
                 version.record_length(),
                 &config.columns.extra,
+                number,
             )
         };
+        let fixed_plans: [_; FIXED_PLANS] = [
+            (fixed::Version::V1, 0),
+            (fixed::Version::V5, 1),
+            (fixed::Version::V7, 2),
+        ];
         Self {
             sessions: Sessions::new(config.limits),
             batches: Batches::new(config.columns.schema.clone(), config.batch_rows),
-            fixed_plans: [fixed::Version::V1, fixed::Version::V5, fixed::Version::V7].map(plan),
+            fixed_plans: fixed_plans.map(plan),
             unassigned: Counters::default(),
             window: 0..0,
             new_templates: Vec::new(),
@@ -99,6 +105,9 @@ impl Decoder {
             Message::V9(message) => self.v9(index, &message, received_us, port),
             Message::Ipfix(message) => self.ipfix(index, &message, received_us, port),
         }
+        if !self.batches.misfits.is_empty() {
+            self.count_misfits();
+        }
     }
 
     fn reject(&mut self, datagram: &Datagram<'_>, reason: &'static str) {
@@ -133,7 +142,7 @@ impl Decoder {
         };
         let records = self
             .batches
-            .decode(plan, message.records(), &context, domain);
+            .decode(plan, None, message.records(), &context, domain);
         if header.version != fixed::Version::V1 {
             // Records that the header counts and that are not there show as a gap.
             let units = u32::try_from(records).ok();
@@ -234,7 +243,8 @@ impl Decoder {
 
     /// Decodes a data set, or keeps it until its template comes.
     fn data_set(&mut self, index: usize, set: &Set<'_>, context: &Context) -> Option<u32> {
-        let Some(layout) = self.sessions.layout(index, set.id) else {
+        let limit = self.config.limits.samplers_per_domain;
+        let Some((layout, domain)) = self.sessions.layout(index, set.id) else {
             self.sessions.wait(
                 index,
                 WaitingSet {
@@ -248,38 +258,18 @@ impl Decoder {
             self.sessions.both(index).1.counters.sets_waited += 1;
             return None;
         };
-        Some(self.data_records(index, &layout, set.body, context))
-    }
-
-    fn data_records(
-        &mut self,
-        index: usize,
-        layout: &Layout,
-        body: &[u8],
-        context: &Context,
-    ) -> u32 {
-        let limit = self.config.limits.samplers_per_domain;
-        let domain = self.sessions.both(index).1;
-        let records = match layout {
-            Layout::Data(plan) => self.batches.decode(plan, body, context, domain),
+        let records = match &*layout {
+            Layout::Data(plan) => {
+                let id = Some(set.id);
+                self.batches.decode(plan, id, set.body, context, domain)
+            }
             Layout::Options(template) => {
-                let mut records = 0;
-                for record in Records::new(template, body) {
-                    match record {
-                        Ok(record) => {
-                            options::learn(domain, &record, template, limit);
-                            records += 1;
-                        }
-                        Err(error) => domain.counters.reasons.add(Scope::Set, error.reason(), 1),
-                    }
-                }
-                domain.counters.options_records += records;
                 self.changed = true;
-                records
+                learn_options(template, set.body, domain, limit)
             }
         };
         // A set has at most 65,531 bytes, and a record at least one.
-        records as u32
+        Some(records as u32)
     }
 
     fn template_set(&mut self, index: usize, set: &Set<'_>, now_us: i64) {
@@ -317,6 +307,7 @@ impl Decoder {
 
     /// Decodes the sets that waited for the templates that have just come.
     fn decode_waiting(&mut self, index: usize) {
+        let limit = self.config.limits.samplers_per_domain;
         let mut templates = std::mem::take(&mut self.new_templates);
         let (session, domain) = self.sessions.both(index);
         let index_of_domain = session.domain;
@@ -331,14 +322,13 @@ impl Decoder {
                 };
                 // Limits may have put its session out. It is not made anew: that could put out the
                 // one whose message this is.
-                let known = self.sessions.find(&key);
-                let layout = match known {
+                let layout = match self.sessions.find(&key) {
                     Some(session) => self.sessions.layout(session, set.template_id),
                     None => self
                         .sessions
                         .agreed_layout(index_of_domain, set.template_id),
                 };
-                let Some(layout) = layout else {
+                let Some((layout, domain)) = layout else {
                     // Sessions do not agree, or another template put it out at once: it waits on.
                     self.sessions.wait(index, set);
                     continue;
@@ -353,8 +343,17 @@ impl Decoder {
                     export,
                     rate: None,
                 };
-                self.data_records(index, &layout, &set.body, &context);
-                self.sessions.both(index).1.counters.sets_recovered += 1;
+                match &*layout {
+                    Layout::Data(plan) => {
+                        let id = Some(set.template_id);
+                        self.batches.decode(plan, id, &set.body, &context, domain);
+                    }
+                    Layout::Options(template) => {
+                        self.changed = true;
+                        learn_options(template, &set.body, domain, limit);
+                    }
+                }
+                domain.counters.sets_recovered += 1;
             }
         }
         templates.clear();
@@ -377,14 +376,22 @@ impl Decoder {
 
     /// Ends the open batches and the window they belong to.
     pub fn rotate(&mut self) {
-        self.batches.hand_over(i64::MAX);
-        self.batches.ready.push_back(Output::Rotate);
+        self.batches.rotate();
+        self.count_misfits();
+    }
+
+    /// Tells domains of values that did not fit their columns.
+    fn count_misfits(&mut self) {
+        for (domain, count) in self.batches.misfits.drain(..) {
+            self.sessions.count_misfits(domain, count);
+        }
     }
 
     /// Hands over batches that are old and gives up on data sets that have waited too long. To be
     /// called every second or so.
     pub fn tick(&mut self, now_us: i64) {
         self.batches.hand_over(now_us - BATCH_AGE_US);
+        self.count_misfits();
         let wait_us = i64::from(self.config.limits.pending_seconds) * 1_000_000;
         self.sessions
             .expire(now_us - wait_us, "template_missing_too_long");
@@ -429,6 +436,7 @@ impl Decoder {
     /// Hands over what there is, whatever its age.
     pub fn flush(&mut self) {
         self.batches.hand_over(i64::MAX);
+        self.count_misfits();
     }
 
     /// What is known of each exporter's observation domains.
@@ -553,6 +561,22 @@ impl Decoder {
         counters.add(&self.sessions.put_out);
         counters
     }
+}
+
+/// Learns from options data. Returns how many records there were.
+fn learn_options(template: &Template, body: &[u8], domain: &mut Domain, limit: usize) -> u64 {
+    let mut records = 0;
+    for record in Records::new(template, body) {
+        match record {
+            Ok(record) => {
+                options::learn(domain, &record, template, limit);
+                records += 1;
+            }
+            Err(error) => domain.counters.reasons.add(Scope::Set, error.reason(), 1),
+        }
+    }
+    domain.counters.options_records += records;
+    records
 }
 
 fn count(counters: &mut Counters, arrival: Arrival) {

@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ahash::AHashMap;
-use forebay_store::{Family, FlowBatch};
 
 use crate::counters::{Counters, Scope};
 use crate::sessions::{Agreed, SessionKey};
@@ -36,7 +35,9 @@ pub(crate) struct Domain {
     pub(crate) name: Arc<str>,
     pub(crate) version: u8,
     pub(crate) id: u32,
-    /// Tells it from one of the same name that was put out before.
+    /// Its place among the shard's.
+    pub(crate) place: usize,
+    /// Tells it from one of the same name or place that was put out before.
     pub(crate) serial: u64,
     /// How many transport sessions it has.
     pub(crate) sessions: usize,
@@ -51,17 +52,16 @@ pub(crate) struct Domain {
     /// systemInitTimeMilliseconds (160) from options data.
     pub(crate) system_init_ms: Option<u64>,
     pub(crate) waiting: VecDeque<WaitingSet>,
-    /// The exporter's key in the dictionary of each family's batch, and which batch that was.
-    keys: [(u64, i32); Family::ALL.len()],
 }
 
 impl Domain {
-    pub(crate) fn new(key: SessionKey, name: Arc<str>, serial: u64) -> Self {
+    pub(crate) fn new(key: SessionKey, name: Arc<str>, place: usize, serial: u64) -> Self {
         Self {
             address: key.address,
             name,
             version: key.version,
             id: key.domain,
+            place,
             serial,
             sessions: 0,
             agreed: AHashMap::new(),
@@ -71,17 +71,7 @@ impl Domain {
             samplers: AHashMap::new(),
             system_init_ms: None,
             waiting: VecDeque::new(),
-            keys: [(0, 0); Family::ALL.len()],
         }
-    }
-
-    /// This exporter's key in the batch's dictionary.
-    pub(crate) fn key(&mut self, family: Family, batch: &mut FlowBatch) -> i32 {
-        let (generation, key) = &mut self.keys[family as usize];
-        if *generation != batch.generation() {
-            (*generation, *key) = (batch.generation(), batch.add_exporter(&self.name));
-        }
-        *key
     }
 
     /// Takes what an options data record says of sampling.

@@ -5,23 +5,33 @@
 //! `kernel`). This is the one place where the wire's elements meet the store's
 //! columns.
 
-use forebay_store::{ColumnId, Family, columns};
+use std::sync::Arc;
+
+use forebay_store::{ColumnId, ColumnSet, Family, columns};
 use forebay_wire::fixed::FixedField;
-use forebay_wire::{ElementId, FieldSpecifier, Template};
+use forebay_wire::template::VARIABLE_LENGTH;
+use forebay_wire::{ElementId, Template};
 
 use crate::config::ExtraColumn;
 use crate::mapping::{self, Convert, Mapping};
 
-/// Where a field lies in its records.
+/// Where a field lies in its records, as they are gathered (see `stage`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// Which field of the record it is.
-    pub(crate) field: usize,
-    /// Bytes before it, if no field before it varies in length.
+    /// Bytes before it.
     pub(crate) offset: usize,
-    /// Its bytes, if it does not vary in length.
+    /// Its bytes, or [`VARIABLE`](Self::VARIABLE).
     pub(crate) length: usize,
 }
+
+impl Place {
+    /// The length of a field whose bytes lie elsewhere: in its place is the [`Span`] of them.
+    pub(crate) const VARIABLE: usize = VARIABLE_LENGTH as usize;
+}
+
+/// Where the bytes of a field of varying length lie: start and length, in the bytes that are
+/// gathered beside the records.
+pub(crate) type Span = [[u8; 4]; 2];
 
 /// One column write.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +75,27 @@ pub(crate) struct Times {
     pub(crate) system_init: Option<Place>,
 }
 
+impl Times {
+    /// Where both are told in 4 bytes of uptime, counted from the boot that the message tells.
+    pub(crate) fn uptimes(&self) -> Option<[Place; 2]> {
+        let uptime = |fields: &[TimeField]| {
+            let field = fields.first()?;
+            let told = field.kind == TimeKind::Uptime && field.place.length == 4;
+            told.then_some(field.place)
+        };
+        let none_in_record = self.system_init.is_none();
+        Some([uptime(&self.first)?, uptime(&self.last)?]).filter(|_| none_in_record)
+    }
+
+    /// Whether they are the same whatever message the record comes in.
+    pub(crate) fn are_absolute(&self) -> bool {
+        let absolute = |field: &TimeField| {
+            !matches!(field.kind, TimeKind::Uptime | TimeKind::DeltaMicroseconds)
+        };
+        self.first.first().is_some_and(absolute) && self.last.first().is_some_and(absolute)
+    }
+}
+
 /// Where a row's sampling rate comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sampling {
@@ -85,6 +116,9 @@ pub(crate) struct IcmpInPort {
     pub(crate) port: Place,
 }
 
+/// How many plans versions with one layout have: v1, v5 and v7. They are numbered first.
+pub(crate) const FIXED_PLANS: usize = 3;
+
 /// What to write for the rows of one family.
 #[derive(Debug)]
 pub(crate) struct RowPlan {
@@ -95,6 +129,10 @@ pub(crate) struct RowPlan {
     pub(crate) icmp_in_port: Option<IcmpInPort>,
     /// Whether a column of values of any length is among the writes.
     pub(crate) octets: bool,
+    /// The columns that its rows may have a value in, but for those that all rows have.
+    pub(crate) columns: ColumnSet,
+    /// Tells it from the others of its shard.
+    pub(crate) number: usize,
 }
 
 /// How to tell the family of each record where a template has both families' addresses.
@@ -103,27 +141,48 @@ pub(crate) struct Choice {
     pub(crate) ipv4: Vec<Place>,
     pub(crate) ipv6: Vec<Place>,
     pub(crate) ip_version: Option<Place>,
-    pub(crate) plans: Box<ChoicePlans>,
+    pub(crate) plans: ChoicePlans,
 }
 
 /// The plans that a [`Choice`] is between.
 #[derive(Debug)]
 pub(crate) struct ChoicePlans {
-    pub(crate) ipv4: RowPlan,
-    pub(crate) ipv6: RowPlan,
+    pub(crate) ipv4: Arc<RowPlan>,
+    pub(crate) ipv6: Arc<RowPlan>,
     /// Both families' addresses are set; IPv4 it is.
-    pub(crate) ipv4_and_6: RowPlan,
+    pub(crate) ipv4_and_6: Arc<RowPlan>,
     /// Both families' addresses are set; IPv6 it is.
-    pub(crate) ipv6_and_4: RowPlan,
+    pub(crate) ipv6_and_4: Arc<RowPlan>,
 }
 
 /// Which rows a record becomes.
 #[derive(Debug)]
 pub(crate) enum Rows {
     /// All records are of one family.
-    One(RowPlan),
+    One(Arc<RowPlan>),
     /// Each record tells.
     ByAddress(Choice),
+}
+
+impl Rows {
+    /// How many row plans there are.
+    pub(crate) fn plans(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::ByAddress(_) => 4,
+        }
+    }
+}
+
+/// How to take the next bytes of a record of varying length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Fields of so many bytes in all.
+    Take(usize),
+    /// A field of varying length that a column wants.
+    Keep,
+    /// A field of varying length that nobody wants.
+    Skip,
 }
 
 /// The length of the records.
@@ -131,47 +190,65 @@ pub(crate) enum Rows {
 pub(crate) enum Shape {
     /// All have this one.
     Fixed(usize),
-    /// Each field's length; [`forebay_wire::template::VARIABLE_LENGTH`] where the record tells.
-    Variable(Vec<FieldSpecifier>),
+    /// Records tell the length of some fields.
+    Variable {
+        /// How to take a record.
+        steps: Vec<Step>,
+        /// The bytes of a gathered record.
+        gathered: usize,
+        /// The bytes of the shortest record.
+        shortest: usize,
+    },
 }
 
-/// A compiled template.
+/// A compiled template. Those of equal fields share one, whatever their exporters and ids.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    pub(crate) template_id: Option<u16>,
     pub(crate) shape: Shape,
     pub(crate) rows: Rows,
 }
 
 impl Plan {
-    /// Compiles a template of data records.
-    pub(crate) fn of_template(template: &Template, extra: &[ExtraColumn]) -> Self {
-        let mut offset = 0;
-        let places = template
-            .fields
-            .iter()
-            .enumerate()
-            .map(|(field, specifier)| {
-                let length = usize::from(specifier.length);
-                let place = Place {
-                    field,
-                    offset,
-                    length,
-                };
+    /// Compiles a template of data records. Its row plans are numbered from `number` on.
+    pub(crate) fn of_template(template: &Template, extra: &[ExtraColumn], number: usize) -> Self {
+        let wanted = |element| extra.iter().any(|column| column.element == element);
+        let (mut offset, mut shortest) = (0, 0);
+        let (mut fields, mut steps) = (Vec::new(), Vec::new());
+        for specifier in &template.fields {
+            let length = usize::from(specifier.length);
+            fields.push((specifier.element, Place { offset, length }));
+            if !specifier.is_variable() {
                 offset += length;
-                (specifier.element, place)
-            });
+                shortest += length;
+                match steps.last_mut() {
+                    Some(Step::Take(bytes)) => *bytes += length,
+                    _ => steps.push(Step::Take(length)),
+                }
+            } else {
+                shortest += 1;
+                if wanted(specifier.element) {
+                    offset += size_of::<Span>();
+                    steps.push(Step::Keep);
+                } else {
+                    steps.push(Step::Skip);
+                }
+            }
+        }
         let shape = match template.record_length() {
             Some(length) => Shape::Fixed(length),
-            None => Shape::Variable(template.fields.clone()),
-        };
-        let layout = Layout {
-            fields: places.collect(),
+            None => Shape::Variable {
+                steps,
+                gathered: offset,
+                shortest,
+            },
         };
         Self {
-            template_id: Some(template.id),
             shape,
-            rows: layout.rows(extra),
+            rows: Layout {
+                fields,
+                of_template: true,
+            }
+            .rows(extra, number),
         }
     }
 
@@ -180,30 +257,27 @@ impl Plan {
         fields: &[FixedField],
         record_length: usize,
         extra: &[ExtraColumn],
+        number: usize,
     ) -> Self {
-        let places = fields.iter().enumerate().map(|(field, fixed)| {
+        let places = fields.iter().map(|fixed| {
             let (offset, length) = (usize::from(fixed.offset), usize::from(fixed.length));
-            (
-                fixed.element,
-                Place {
-                    field,
-                    offset,
-                    length,
-                },
-            )
+            (fixed.element, Place { offset, length })
         });
         let layout = Layout {
             fields: places.collect(),
+            of_template: false,
         };
-        let mut plan = layout.row_plan(Family::Ipv4, IPV4, extra);
+        let mut plan = layout.row_plan(Family::Ipv4, IPV4, extra, number);
         plan.icmp_in_port = layout
             .find(ElementId::iana(4))
             .zip(layout.find(ElementId::iana(11)))
             .map(|(protocol, port)| IcmpInPort { protocol, port });
+        for column in [columns::ICMP_TYPE, columns::ICMP_CODE] {
+            plan.columns.insert(column);
+        }
         Self {
-            template_id: None,
             shape: Shape::Fixed(record_length),
-            rows: Rows::One(plan),
+            rows: Rows::One(Arc::new(plan)),
         }
     }
 }
@@ -222,6 +296,8 @@ const BOTH: &[&[Mapping]] = &[
 /// The fields of a record and their places.
 struct Layout {
     fields: Vec<(ElementId, Place)>,
+    /// Not of a version whose records have one layout only.
+    of_template: bool,
 }
 
 impl Layout {
@@ -245,9 +321,13 @@ impl Layout {
         found.filter(|place| place.length == length).collect()
     }
 
-    fn rows(&self, extra: &[ExtraColumn]) -> Rows {
+    fn rows(&self, extra: &[ExtraColumn], mut number: usize) -> Rows {
         let (ipv4, ipv6) = (self.addresses([8, 12], 4), self.addresses([27, 28], 16));
-        let one = |family, own: &[&[Mapping]]| Rows::One(self.row_plan(family, own, extra));
+        let mut plan = |family, own: &[&[Mapping]]| {
+            number += 1;
+            Arc::new(self.row_plan(family, own, extra, number - 1))
+        };
+        let mut one = |family, own: &[&[Mapping]]| Rows::One(plan(family, own));
         match (ipv4.is_empty(), ipv6.is_empty()) {
             (true, true) => one(Family::Other, BOTH),
             (false, true) => one(
@@ -266,25 +346,28 @@ impl Layout {
                     mapping::IPV6_NEXT_HOPS,
                 ],
             ),
-            (false, false) => {
-                let plan = |family, own: &[&[Mapping]]| self.row_plan(family, own, extra);
-                Rows::ByAddress(Choice {
-                    ipv4,
-                    ipv6,
-                    ip_version: self.iana(60),
-                    // What is of the other family stands for nothing here, unless its addresses are set.
-                    plans: Box::new(ChoicePlans {
-                        ipv4: plan(Family::Ipv4, IPV4),
-                        ipv6: plan(Family::Ipv6, IPV6),
-                        ipv4_and_6: plan(Family::Ipv4, BOTH),
-                        ipv6_and_4: plan(Family::Ipv6, BOTH),
-                    }),
-                })
-            }
+            (false, false) => Rows::ByAddress(Choice {
+                ipv4,
+                ipv6,
+                ip_version: self.iana(60),
+                // What is of the other family stands for nothing here, unless its addresses are set.
+                plans: ChoicePlans {
+                    ipv4: plan(Family::Ipv4, IPV4),
+                    ipv6: plan(Family::Ipv6, IPV6),
+                    ipv4_and_6: plan(Family::Ipv4, BOTH),
+                    ipv6_and_4: plan(Family::Ipv6, BOTH),
+                },
+            }),
         }
     }
 
-    fn row_plan(&self, family: Family, own: &[&[Mapping]], extra: &[ExtraColumn]) -> RowPlan {
+    fn row_plan(
+        &self,
+        family: Family,
+        own: &[&[Mapping]],
+        extra: &[ExtraColumn],
+        number: usize,
+    ) -> RowPlan {
         let mut writes: Vec<Write> = Vec::new();
         let mappings = [mapping::COMMON, mapping::of_family(family)]
             .into_iter()
@@ -321,12 +404,23 @@ impl Layout {
             }
         }
         let any_length = |write: &Write| matches!(write.convert, Convert::Octets | Convert::Text);
+        let mut set = ColumnSet::default();
+        writes.iter().for_each(|write| set.insert(write.column));
+        if self.of_template {
+            set.insert(columns::TEMPLATE_ID);
+        }
+        let sampling = self.sampling();
+        if sampling != Sampling::Domain {
+            set.insert(columns::SAMPLING_RATE);
+        }
         RowPlan {
             family,
+            columns: set,
+            number,
             octets: writes.iter().any(any_length),
             writes,
             times: self.times(),
-            sampling: self.sampling(),
+            sampling,
             icmp_in_port: None,
         }
     }

@@ -6,6 +6,7 @@
 //!           └─ domain …
 //! ```
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use crate::config::{Columns, Limits};
 use crate::counters::{Counters, Scope};
 use crate::domain::{Domain, WaitingSet};
 use crate::plan::Plan;
+use crate::plans::Plans;
 use crate::sequence::Sequence;
 
 /// Who sends: the identity that sequence numbers and templates belong to (RFC 7011 §8: a transport
@@ -40,6 +42,10 @@ pub(crate) enum Layout {
     /// Options data.
     Options(Arc<Template>),
 }
+
+/// A layout and the domain whose data it lays out. Borrowed where it can be: it is asked for with
+/// every set.
+pub(crate) type InDomain<'a> = (Cow<'a, Layout>, &'a mut Domain);
 
 #[derive(Debug, Clone)]
 pub(crate) struct KnownTemplate {
@@ -95,6 +101,7 @@ pub(crate) struct Sessions {
     sessions: Slab<Session>,
     domains: Slab<Domain>,
     exporters: AHashMap<IpAddr, Exporter>,
+    plans: Plans,
     templates: usize,
     pending_bytes: usize,
     heard: u64,
@@ -110,6 +117,7 @@ impl Sessions {
             sessions: Slab::new(),
             domains: Slab::new(),
             exporters: AHashMap::new(),
+            plans: Plans::default(),
             templates: 0,
             pending_bytes: 0,
             heard: 0,
@@ -151,7 +159,9 @@ impl Sessions {
             Some(&index) => index,
             None => {
                 let name = Arc::clone(&exporter.name);
-                let index = self.domains.insert(Domain::new(key, name, self.heard));
+                let vacant = self.domains.vacant_entry();
+                let index = vacant.key();
+                vacant.insert(Domain::new(key, name, index, self.heard));
                 exporter.domains.push(index);
                 index
             }
@@ -249,6 +259,18 @@ impl Sessions {
         (session, domain)
     }
 
+    /// Counts values that did not fit their columns. The domain may have been put out since.
+    pub(crate) fn count_misfits(&mut self, (place, serial): (usize, u64), misfits: u64) {
+        let domain = self.domains.get_mut(place);
+        let counters = match domain.filter(|domain| domain.serial == serial) {
+            Some(domain) => &mut domain.counters,
+            None => &mut self.put_out,
+        };
+        counters
+            .reasons
+            .add(Scope::Value, "value_out_of_range", misfits);
+    }
+
     /// The domain of an exporter, if it has been heard.
     pub(crate) fn find_domain(
         &mut self,
@@ -286,22 +308,22 @@ impl Sessions {
         self.order.get(key).copied()
     }
 
-    /// What data sets of this id are laid out by: the session's own template, else the one that all
-    /// of the domain's sessions which know the id agree on.
-    pub(crate) fn layout(&mut self, index: usize, id: u16) -> Option<Layout> {
+    /// What data sets of this id are laid out by, and the session's domain: by the session's own
+    /// template, else the one that all of the domain's sessions which know the id agree on.
+    pub(crate) fn layout(&mut self, index: usize, id: u16) -> Option<InDomain<'_>> {
         let session = &self.sessions[index];
-        if let Some(known) = session.templates.get(&id) {
-            return Some(known.layout.clone());
+        match session.templates.get(&id) {
+            Some(known) => {
+                let domain = &mut self.domains[session.domain];
+                Some((Cow::Borrowed(&known.layout), domain))
+            }
+            None => agreed_layout(&mut self.domains, session.domain, id),
         }
-        self.agreed_layout(session.domain, id)
     }
 
     /// What the sessions of a domain that know the id agree on.
-    pub(crate) fn agreed_layout(&mut self, domain: usize, id: u16) -> Option<Layout> {
-        let domain = &mut self.domains[domain];
-        let agreed = domain.agreed.get(&id).filter(|agreed| !agreed.conflict)?;
-        domain.counters.sets_by_sibling += 1;
-        Some(agreed.layout.clone())
+    pub(crate) fn agreed_layout(&mut self, domain: usize, id: u16) -> Option<InDomain<'_>> {
+        agreed_layout(&mut self.domains, domain, id)
     }
 
     /// Takes a template record. `Ok(true)` where it says something new.
@@ -316,7 +338,8 @@ impl Sessions {
         now_us: i64,
     ) -> Result<bool, TemplateError> {
         let (limits, id) = (self.limits, definition.id());
-        let (session, domain) = self.both(index);
+        let session = &mut self.sessions[index];
+        let domain = &mut self.domains[session.domain];
         let known = session.templates.get_mut(&id);
         let changes = known.is_some();
         if let Some(known) = known
@@ -333,7 +356,7 @@ impl Sessions {
         let layout = if definition.is_options() {
             Layout::Options(Arc::new(template))
         } else {
-            Layout::Data(Arc::new(Plan::of_template(&template, &columns.extra)))
+            Layout::Data(self.plans.of_template(&template, &columns.extra))
         };
         let raw = Arc::<[u8]>::from(definition.raw());
         if changes {
@@ -447,6 +470,13 @@ impl Sessions {
             .iter()
             .flat_map(|(_, session)| session.templates.values().map(|known| (session.key, known)))
     }
+}
+
+fn agreed_layout(domains: &mut Slab<Domain>, domain: usize, id: u16) -> Option<InDomain<'_>> {
+    let domain = &mut domains[domain];
+    let agreed = domain.agreed.get(&id).filter(|agreed| !agreed.conflict)?;
+    domain.counters.sets_by_sibling += 1;
+    Some((Cow::Owned(agreed.layout.clone()), domain))
 }
 
 /// Fields of no length tell nothing, but a thousand of them would make each record of a single byte

@@ -1,9 +1,10 @@
 //! The times of flows: from whatever base the exporter uses to microseconds since 1970.
 
-use forebay_store::{ColumnData, FlowBatch, columns};
+use forebay_store::{Column, ColumnData, FlowBatch, columns};
 
 use crate::kernel::Fields;
-use crate::plan::{TimeField, TimeKind};
+use crate::plan::{Place, TimeField, TimeKind};
+use crate::stage::{Gathered, Run};
 
 /// Seconds from NTP's epoch (1900) to Unix's.
 const NTP_TO_UNIX_S: i64 = 2_208_988_800;
@@ -78,24 +79,10 @@ fn milliseconds(value: u64) -> i64 {
     value.min(MAX).cast_signed() * 1000
 }
 
-/// Writes the first and last times of the next `count` rows: from the first candidate of each that
-/// has a base, else the export time. `fields` finds a field's bytes.
-pub(crate) fn write<'a>(
-    batch: &mut FlowBatch,
-    count: usize,
-    times: &crate::plan::Times,
-    export: ExportTime,
-    fields: impl Fn(crate::plan::Place) -> Fields<'a>,
-) {
-    let row = batch.rows();
-    let system_init = times.system_init.map(&fields);
-    let usable = |field: &&TimeField| {
-        field.kind != TimeKind::Uptime || system_init.is_some() || export.uptime_ms.is_some()
-    };
-    let (first, last) = (
-        times.first.iter().find(usable),
-        times.last.iter().find(usable),
-    );
+/// Writes the first and last times of records to the next rows.
+pub(crate) fn write(batch: &mut FlowBatch, gathered: &Gathered<'_>) {
+    let times = &gathered.plan.times;
+    let mut row = batch.rows();
     let [
         ColumnData::Timestamp(first_column),
         ColumnData::Timestamp(last_column),
@@ -103,16 +90,85 @@ pub(crate) fn write<'a>(
     else {
         unreachable!("the schema says that these are timestamps");
     };
+    match (gathered.runs, times.uptimes()) {
+        // Where no record needs its message's time, all are as one.
+        ([run, ..], _) if times.are_absolute() => {
+            write_run(first_column, last_column, row, gathered, run.export);
+        }
+        (runs, Some(places)) if runs.iter().all(|run| run.export.uptime_ms.is_some()) => {
+            let count = gathered.count();
+            let rows = [first_column, last_column].map(|column| column.grow(row, count));
+            write_uptimes(rows, places, gathered);
+        }
+        (runs, _) => {
+            let mut rest = *gathered;
+            for run in runs {
+                let (records, others) = rest.split(run.count);
+                write_run(first_column, last_column, row, &records, run.export);
+                row += run.count;
+                rest = others;
+            }
+        }
+    }
+}
+
+/// Writes times that are told as v5 and v9 tell them: uptimes of 4 bytes.
+fn write_uptimes(
+    [mut first, mut last]: [&mut [i64]; 2],
+    places: [Place; 2],
+    gathered: &Gathered<'_>,
+) {
+    let mut rest = *gathered;
+    for &Run { count, export, .. } in gathered.runs {
+        let uptime_ms = export.uptime_ms.unwrap_or_default();
+        let at = |value| ExportTime::at_uptime(export.unix_us, uptime_ms, value);
+        let (records, others) = rest.split(count);
+        let [first_values, last_values] = places.map(|place| records.field(place).u32s());
+        let (first_rows, later_first) = first.split_at_mut(count.min(first.len()));
+        let (last_rows, later_last) = last.split_at_mut(count.min(last.len()));
+        let values = first_values.zip(last_values);
+        let rows = first_rows.iter_mut().zip(last_rows);
+        rows.zip(values).for_each(|((first, last), values)| {
+            (*first, *last) = (at(values.0), at(values.1));
+            *last = (*last).max(*first);
+            keep_behind(first, last, export.unix_us);
+        });
+        (rest, first, last) = (others, later_first, later_last);
+    }
+}
+
+/// Writes the times of records of one message: from the first candidate of each that has a base,
+/// else the export time.
+fn write_run(
+    first_column: &mut Column<i64>,
+    last_column: &mut Column<i64>,
+    row: usize,
+    gathered: &Gathered<'_>,
+    export: ExportTime,
+) {
+    let (times, count) = (&gathered.plan.times, gathered.count());
+    let system_init = times.system_init.map(|place| gathered.field(place));
+    let usable = |field: &&TimeField| {
+        field.kind != TimeKind::Uptime || system_init.is_some() || export.uptime_ms.is_some()
+    };
+    let (first, last) = (
+        times.first.iter().find(usable),
+        times.last.iter().find(usable),
+    );
     for (column, chosen) in [(&mut *first_column, first), (&mut *last_column, last)] {
         let Some(TimeField { kind, place }) = chosen else {
             column.fill(row, count, export.unix_us);
             continue;
         };
-        let values = fields(*place);
+        let values = gathered.field(*place);
         let unix_us = export.unix_us;
         match (kind, values.length()) {
             (TimeKind::Milliseconds, 8) => {
                 column.extend(row, count, values.u64s().map(milliseconds))
+            }
+            (TimeKind::Seconds, 4) => {
+                let seconds = |value| i64::from(value) * 1_000_000;
+                column.extend(row, count, values.u32s().map(seconds));
             }
             (TimeKind::Ntp, _) => column.extend(row, count, values.u64s().map(ntp)),
             (TimeKind::Uptime, 4) if system_init.is_none() => {

@@ -43,8 +43,8 @@ pub(crate) fn run(
         match output {
             Output::Batch(ready) => {
                 let rows = ready.batch.rows() as u64;
-                let written =
-                    writers[ready.family as usize].write(ready.batch, ready.first_received_us);
+                let writer = &mut writers[ready.family as usize];
+                let written = writer.write(ready.batch, ready.columns, ready.first_received_us);
                 settle(written.closed);
                 match written.appended {
                     Ok(bytes) => with(files, |files| {

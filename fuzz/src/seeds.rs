@@ -143,7 +143,7 @@ impl Seeds {
             let mut writer =
                 SegmentWriter::create(&dataset, place, Family::Ipv4, START_US, set, &schema)?;
             for batch in some {
-                let empty = FlowBatch::new(&schema, 0, 0);
+                let empty = FlowBatch::new(&schema, 0);
                 writer
                     .append(std::mem::replace(batch, empty))
                     .map_err(|_| "a segment cannot be written")?;

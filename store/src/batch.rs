@@ -1,12 +1,12 @@
 //! A batch: the flows of one address family while they gather, as typed columns.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::types::Int32Type;
 use arrow_array::{
     ArrayRef, BinaryArray, DictionaryArray, Float64Array, Int32Array, Int64Array, RecordBatch,
     StringArray, TimestampMicrosecondArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
-    new_null_array,
 };
 use arrow_schema::ArrowError;
 
@@ -66,6 +66,11 @@ impl ColumnData {
         }
     }
 
+    /// How many of `rows`, which were written, are null.
+    pub fn nulls_among(&self, rows: Range<usize>) -> usize {
+        self.presence().nulls_among(rows)
+    }
+
     fn presence(&self) -> &Presence {
         each_column!(self, column => &column.presence)
     }
@@ -74,15 +79,7 @@ impl ColumnData {
         each_column!(self, column => column.bytes())
     }
 
-    fn into_array(
-        self,
-        kind: ColumnType,
-        rows: usize,
-        exporters: &ArrayRef,
-    ) -> Result<ArrayRef, ArrowError> {
-        if self.presence().is_empty() {
-            return Ok(new_null_array(&kind.arrow(), rows));
-        }
+    fn into_array(self, rows: usize, exporters: &ArrayRef) -> Result<ArrayRef, ArrowError> {
         let nulls = self.presence().nulls(rows);
         Ok(match self {
             Self::U8(column) => Arc::new(UInt8Array::try_new(column.into_buffer(rows), nulls)?),
@@ -126,13 +123,11 @@ pub struct FlowBatch {
     columns: Vec<ColumnData>,
     exporters: Vec<Arc<str>>,
     rows: usize,
-    generation: u64,
 }
 
 impl FlowBatch {
-    /// An empty batch with room for `capacity` rows. `generation` tells batches
-    /// apart, for what a writer remembers about one (see [`add_exporter`](Self::add_exporter)).
-    pub fn new(schema: &FlowSchema, capacity: usize, generation: u64) -> Self {
+    /// An empty batch with room for `capacity` rows, in the columns that get any.
+    pub fn new(schema: &FlowSchema, capacity: usize) -> Self {
         let columns = schema
             .columns()
             .map(|id| ColumnData::new(schema.kind(id), capacity))
@@ -141,18 +136,12 @@ impl FlowBatch {
             columns,
             exporters: Vec::new(),
             rows: 0,
-            generation,
         }
     }
 
     /// The number of whole rows.
     pub fn rows(&self) -> usize {
         self.rows
-    }
-
-    /// What [`new`](Self::new) was given.
-    pub fn generation(&self) -> u64 {
-        self.generation
     }
 
     /// Ends `count` rows that were written to the columns.
@@ -216,7 +205,7 @@ impl FlowBatch {
             .into_iter()
             .zip(schema.columns())
             .filter(|&(_, id)| set.contains(id))
-            .map(|(data, id)| data.into_array(schema.kind(id), rows, &exporters))
+            .map(|(data, _)| data.into_array(rows, &exporters))
             .collect::<Result<Vec<_>, _>>()?;
         RecordBatch::try_new(schema.arrow(set), arrays)
     }
@@ -234,7 +223,7 @@ mod tests {
     #[test]
     fn a_batch_becomes_arrow_columns_with_nulls_where_nothing_was_written() {
         let schema = FlowSchema::default();
-        let mut batch = FlowBatch::new(&schema, 8, 1);
+        let mut batch = FlowBatch::new(&schema, 8);
         let key = batch.add_exporter(&"192.0.2.1".into());
         for (rows, address) in [(2, Some(0x0a00_0001)), (1, None)] {
             let row = batch.rows();

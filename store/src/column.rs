@@ -10,9 +10,12 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, FixedSizeBinaryArray};
 use arrow_buffer::{
-    ArrowNativeType, BooleanBufferBuilder, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer,
+    ArrowNativeType, BooleanBuffer, BooleanBufferBuilder, Buffer, NullBuffer, OffsetBuffer,
+    ScalarBuffer,
 };
 use arrow_schema::ArrowError;
+
+use crate::zeros::zeros;
 
 /// The rows of a column that hold a value, as merged runs in ascending order.
 #[derive(Debug, Clone, Default)]
@@ -36,12 +39,28 @@ impl Presence {
         self.runs.is_empty()
     }
 
+    /// How many of `rows` have none.
+    pub(crate) fn nulls_among(&self, rows: Range<usize>) -> usize {
+        let overlap = |run: &Range<usize>| {
+            let ends = run.start.max(rows.start)..run.end.min(rows.end);
+            ends.len()
+        };
+        // Those of interest were written last.
+        let runs = self.runs.iter().rev();
+        let near = runs.take_while(|run| run.end > rows.start);
+        rows.len() - near.map(overlap).sum::<usize>()
+    }
+
     /// The validity bitmap for `rows` rows; `None` where every row has a value.
     pub(crate) fn nulls(&self, rows: usize) -> Option<NullBuffer> {
         if let [only] = self.runs.as_slice()
             && *only == (0..rows)
         {
             return None;
+        }
+        if self.is_empty() {
+            let bits = BooleanBuffer::new(zeros(rows.div_ceil(8)), 0, rows);
+            return Some(NullBuffer::new(bits));
         }
         let mut bits = BooleanBufferBuilder::new(rows);
         for run in &self.runs {
@@ -59,34 +78,51 @@ impl Presence {
 #[derive(Debug, Clone, Default)]
 pub struct Column<T> {
     pub(crate) values: Vec<T>,
+    /// Rows to make room for when the first value comes.
+    room: usize,
     pub(crate) presence: Presence,
 }
 
 impl<T: Copy + Default> Column<T> {
     pub(crate) fn with_capacity(rows: usize) -> Self {
         Self {
-            values: Vec::with_capacity(rows),
+            values: Vec::new(),
+            room: rows,
             presence: Presence::default(),
         }
+    }
+
+    #[inline]
+    fn resize(&mut self, rows: usize) {
+        if self.values.capacity() == 0 && rows > 0 {
+            self.values.reserve_exact(self.room.max(rows));
+        }
+        self.values.resize(rows, T::default());
     }
 
     /// Fills the rows since the last write, so that row `row` comes next.
     fn pass_over(&mut self, row: usize) {
         debug_assert!(self.values.len() <= row, "rows are written in order");
-        self.values.resize(row, T::default());
+        self.resize(row);
     }
 
     /// Writes `values` to the `count` rows from `row` on.
     #[inline]
     pub fn extend(&mut self, row: usize, count: usize, values: impl Iterator<Item = T>) {
-        debug_assert!(self.values.len() <= row, "rows are written in order");
         // Given the number, the loop needs no look at the vector's capacity.
-        self.values.resize(row + count, T::default());
-        let rows = self.values.get_mut(row..).unwrap_or_default();
+        let rows = self.grow(row, count);
         rows.iter_mut()
             .zip(values)
             .for_each(|(row, value)| *row = value);
+    }
+
+    /// The next `count` rows, from `row` on, to be written to: all hold a value now.
+    #[inline]
+    pub fn grow(&mut self, row: usize, count: usize) -> &mut [T] {
+        debug_assert!(self.values.len() <= row, "rows are written in order");
+        self.resize(row + count);
         self.presence.add(row..row + count);
+        self.values.get_mut(row..).unwrap_or_default()
     }
 
     /// Writes values to the rows from `row` on; `None` leaves a row null.
@@ -105,9 +141,35 @@ impl<T: Copy + Default> Column<T> {
         self.presence.add(run..self.values.len());
     }
 
+    /// Writes to `count` rows from `row` on the value of each run to so many of them.
+    pub fn fill_runs(&mut self, row: usize, count: usize, runs: impl Iterator<Item = (usize, T)>) {
+        let mut rest = self.grow(row, count);
+        for (count, value) in runs {
+            let Some((run, others)) = std::mem::take(&mut rest).split_at_mut_checked(count) else {
+                break;
+            };
+            run.fill(value);
+            rest = others;
+        }
+    }
+
+    /// Writes the value of each run to so many rows, the first of which is `row`; `None` leaves
+    /// them null.
+    pub fn extend_runs(&mut self, mut row: usize, runs: impl Iterator<Item = (usize, Option<T>)>) {
+        for (count, value) in runs {
+            if let Some(value) = value {
+                self.fill(row, count, value);
+            }
+            row += count;
+        }
+    }
+
     /// Writes `value` to `count` rows from `row` on.
     pub fn fill(&mut self, row: usize, count: usize, value: T) {
         self.pass_over(row);
+        if self.values.capacity() == 0 {
+            self.values.reserve_exact(self.room.max(count));
+        }
         self.values.resize(row + count, value);
         self.presence.add(row..row + count);
     }
@@ -124,6 +186,9 @@ impl<T: Copy + Default> Column<T> {
 
 impl<T: ArrowNativeType + Default> Column<T> {
     pub(crate) fn into_buffer(mut self, rows: usize) -> ScalarBuffer<T> {
+        if self.presence.is_empty() {
+            return zeros(rows * size_of::<T>()).into();
+        }
         self.pass_over(rows);
         self.values.into()
     }
@@ -138,8 +203,12 @@ where
         rows: usize,
         nulls: Option<NullBuffer>,
     ) -> Result<ArrayRef, ArrowError> {
-        self.pass_over(rows);
-        let octets = Buffer::from_vec(self.values.into_flattened());
+        let octets = if self.presence.is_empty() {
+            zeros(rows * N)
+        } else {
+            self.pass_over(rows);
+            Buffer::from_vec(self.values.into_flattened())
+        };
         // N is 6 or 16.
         Ok(Arc::new(FixedSizeBinaryArray::try_new(
             N as i32, octets, nulls,

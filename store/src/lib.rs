@@ -23,6 +23,7 @@ mod segment_reader;
 mod settle;
 mod space;
 mod views;
+mod zeros;
 
 pub use batch::{ColumnData, FlowBatch};
 pub use column::{BytesColumn, Column};

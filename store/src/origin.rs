@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn lost_flows_are_counted_by_origin() {
         let schema = FlowSchema::default();
-        let mut batch = FlowBatch::new(&schema, 8, 1);
+        let mut batch = FlowBatch::new(&schema, 8);
         for (exporter, domain, count) in [
             ("192.0.2.1", 1, 2),
             ("192.0.2.2", 1, 3),

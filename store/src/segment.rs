@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ use crate::dataset::{Dataset, SegmentName};
 use crate::error::StoreError;
 use crate::origin::NotWritten;
 use crate::schema::{ColumnSet, FAMILY_KEY, Family, FlowSchema};
+use crate::zeros::is_zeros;
 
 /// An open segment.
 pub struct SegmentWriter {
@@ -96,7 +97,7 @@ impl SegmentWriter {
     }
 
     fn write(&mut self, message: &[Buffer]) -> Result<u64, StoreError> {
-        match write_all(&self.file, message) {
+        match append_all(&self.file, self.bytes, message) {
             Ok(written) => {
                 self.bytes += written;
                 Ok(written)
@@ -173,23 +174,41 @@ fn create_file(
     }
 }
 
-/// Writes the buffers one behind the other, from where they are.
-fn write_all(mut file: &File, buffers: &[Buffer]) -> io::Result<u64> {
+/// Appends the buffers one behind the other, from where they are. Returns their length, of which
+/// zeros are passed over: the file has holes there.
+///
+/// The file has its new length only when all is written.
+fn append_all(mut file: &File, start: u64, buffers: &[Buffer]) -> io::Result<u64> {
+    let mut end = start;
+    let mut written = start;
+    let parts = buffers.chunk_by(|one, next| is_zeros(one) == is_zeros(next));
+    for part in parts {
+        end += part.iter().map(|buffer| buffer.len() as u64).sum::<u64>();
+        if part.first().is_some_and(is_zeros) {
+            file.seek(SeekFrom::Start(end))?;
+        } else {
+            write_all(file, part)?;
+            written = end;
+        }
+    }
+    if written < end {
+        file.set_len(end)?;
+    }
+    Ok(end - start)
+}
+
+fn write_all(mut file: &File, buffers: &[Buffer]) -> io::Result<()> {
     let mut slices: Vec<IoSlice<'_>> = buffers.iter().map(|b| IoSlice::new(b)).collect();
     let mut left = slices.as_mut_slice();
-    let mut written = 0;
     while !left.is_empty() {
         match file.write_vectored(left) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => {
-                written += count as u64;
-                IoSlice::advance_slices(&mut left, count);
-            }
+            Ok(count) => IoSlice::advance_slices(&mut left, count),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(written)
+    Ok(())
 }
 
 /// What became of a batch.
@@ -242,10 +261,11 @@ impl FamilyWriter {
     }
 
     /// Writes a batch whose first row was received at `received_us`, which
-    /// names the segment that begins with it.
-    pub fn write(&mut self, batch: FlowBatch, received_us: i64) -> Written {
+    /// names the segment that begins with it. That has the columns of `likely` too, which
+    /// batches that follow are likely to have.
+    pub fn write(&mut self, batch: FlowBatch, likely: ColumnSet, received_us: i64) -> Written {
         let mut closed = None;
-        let appended = self.append(batch, received_us, &mut closed);
+        let appended = self.append(batch, likely, received_us, &mut closed);
         if appended.is_err() {
             let broken = self.close().unwrap_or_default();
             closed = closed.or(broken);
@@ -256,6 +276,7 @@ impl FamilyWriter {
     fn append(
         &mut self,
         batch: FlowBatch,
+        likely: ColumnSet,
         received_us: i64,
         closed: &mut Option<ClosedSegment>,
     ) -> Result<u64, NotWritten> {
@@ -273,7 +294,7 @@ impl FamilyWriter {
         let segment = match &mut self.open {
             Some(segment) => segment,
             None => {
-                let set = self.seen.union(present);
+                let set = self.seen.union(present).union(likely);
                 self.seen = ColumnSet::default();
                 let created = SegmentWriter::create(
                     &self.dataset,

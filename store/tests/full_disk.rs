@@ -12,8 +12,8 @@ use std::process::Command;
 use std::sync::Arc;
 
 use forebay_store::{
-    ClosedSegment, Compression, Dataset, Family, FamilyWriter, FlowFile, FlowSchema, SegmentReader,
-    SettleOptions, find_inputs, free_bytes, settle,
+    ClosedSegment, ColumnSet, Compression, Dataset, Family, FamilyWriter, FlowFile, FlowSchema,
+    SegmentReader, SettleOptions, find_inputs, free_bytes, settle,
 };
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use support::{Generator, START_US};
@@ -92,7 +92,11 @@ fn a_full_disk_costs_the_batches_that_do_not_fit_and_no_more(small: &Path) {
     let mut attempts = |count: usize, closed: &mut Vec<ClosedSegment>| {
         let mut full = 0;
         for _ in 0..count {
-            let written = writer.write(generator.batch(&schema, ROWS), START_US);
+            let written = writer.write(
+                generator.batch(&schema, ROWS),
+                ColumnSet::default(),
+                START_US,
+            );
             closed.extend(written.closed);
             match written.appended {
                 Ok(_) => stored += ROWS as u64,

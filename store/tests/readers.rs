@@ -85,7 +85,7 @@ fn ipv4_batches() -> Vec<FlowBatch> {
 
 /// One IPv6 flow, with the required columns and addresses.
 fn ipv6_batch() -> FlowBatch {
-    let mut batch = FlowBatch::new(&FlowSchema::default(), 1, 1);
+    let mut batch = FlowBatch::new(&FlowSchema::default(), 1);
     let key = batch.add_exporter(&"2001:db8::5".into());
     let address = |text: &str| text.parse::<std::net::Ipv6Addr>().expect("parses").octets();
     for id in FlowSchema::default().columns() {

@@ -45,11 +45,15 @@ fn columns() -> Columns {
 }
 
 fn decoder(limits: Limits) -> Decoder {
-    Decoder::new(DecoderConfig {
+    Decoder::new(config_of(limits))
+}
+
+fn config_of(limits: Limits) -> DecoderConfig {
+    DecoderConfig {
         columns: columns(),
         limits,
         ..DecoderConfig::default()
-    })
+    }
 }
 
 /// Data sets that come before their template are not kept.
@@ -215,6 +219,31 @@ proptest! {
         prop_assert_eq!(options, sum.options_records);
         let without: u64 = plain.counts.values().map(|counts| counts.sets_without_template).sum();
         prop_assert_eq!(without, sum.sets_waited);
+    }
+
+    #[test]
+    fn rows_are_the_same_however_many_gather(sent in traffic(Kind::All), batch_rows in 1..9_usize) {
+        // At once in the order of arrival, or each layout for itself when so many are there.
+        let schema = columns().schema().clone();
+        let mut expected = Vec::new();
+        let mut at_once = decoder(no_waiting());
+        let mut gathering = Decoder::new(DecoderConfig { batch_rows, ..config_of(no_waiting()) });
+        for sent in &sent {
+            at_once.decode(&sent.datagram());
+            expected.extend(rows::take(&mut at_once, &schema));
+            gathering.decode(&sent.datagram());
+        }
+        let gathered = rows::take(&mut gathering, &schema);
+        let sorted = |rows: Vec<(Family, Vec<Row>)>| {
+            let named = rows.into_iter().flat_map(|(family, rows)| {
+                rows.into_iter().map(move |row| format!("{family:?} {row:?}"))
+            });
+            let mut named: Vec<String> = named.collect();
+            named.sort_unstable();
+            named
+        };
+        prop_assert_eq!(sorted(expected), sorted(gathered.into_iter().collect()));
+        prop_assert_eq!(sum(&at_once), sum(&gathering));
     }
 
     #[test]

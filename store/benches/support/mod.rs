@@ -79,7 +79,6 @@ pub(crate) struct Generator {
     numbers: Numbers,
     names: Vec<Arc<str>>,
     now_us: i64,
-    batches: u64,
 }
 
 const SERVERS: [u16; 12] = [443, 443, 443, 443, 80, 53, 53, 123, 22, 25, 993, 3389];
@@ -95,14 +94,12 @@ impl Generator {
             numbers: Numbers::new(seed),
             names,
             now_us: START_US,
-            batches: 0,
         }
     }
 
     /// A batch of `rows` IPv4 flows, received at 1 M flows/s.
     pub(crate) fn batch(&mut self, schema: &FlowSchema, rows: usize) -> FlowBatch {
-        self.batches += 1;
-        let mut batch = FlowBatch::new(schema, rows, self.batches);
+        let mut batch = FlowBatch::new(schema, rows);
         let mut keys = vec![None; self.names.len()];
         while batch.rows() < rows {
             let count = RUN.min(rows - batch.rows());

@@ -30,6 +30,14 @@ const LIMITS: Limits = Limits {
     page_bytes: 32 << 20,
     group_bytes: 256 << 20,
 };
+/// What a column's values take. What the arrays keep in memory says nothing: those of a batch share
+/// the buffer that it was read into.
+fn bytes_of(column: &ArrayRef) -> usize {
+    // It fails where it is more than can be counted.
+    let bytes = column.to_data().get_slice_memory_size();
+    bytes.unwrap_or(usize::MAX >> 16)
+}
+
 const WRITE_BYTES: usize = 1 << 18;
 
 /// The key of the file's metadata that tells the version of its columns.
@@ -173,7 +181,7 @@ impl FlowFileWriter {
         }
         self.page_rows += rows;
         self.group_rows += rows;
-        let bytes = batch.get_array_memory_size();
+        let bytes = batch.columns().iter().map(bytes_of).sum::<usize>();
         self.page_bytes += bytes;
         self.group_bytes += bytes;
         let limits = &self.limits;

@@ -1,4 +1,7 @@
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use arrow_array::Array;
 
 use super::*;
 use crate::segment_reader::SegmentReader;
@@ -65,6 +68,43 @@ fn batches_come_out_as_they_went_in() {
 }
 
 #[test]
+fn columns_without_a_value_take_no_place() {
+    let mut p = place();
+    let mut all = ColumnSet::default();
+    p.schema.columns().for_each(|id| all.insert(id));
+    // Of a length that needs padding, and with a column that has a value now and then.
+    let batches = [1_003, 8_192].map(|rows| p.generator.batch(&p.schema, rows));
+    let present = batches[0].present();
+    let mut segment = SegmentWriter::create(&p.dataset, 0, Family::Ipv4, START_US, all, &p.schema)
+        .expect("makes");
+    for batch in batches {
+        segment.append(batch).expect("appends");
+    }
+    let closed = segment.close().expect("closes").expect("has rows");
+    let metadata = fs::metadata(&closed.path).expect("is there");
+    assert_eq!(metadata.len(), closed.bytes);
+    // 512 is the unit of st_blocks, whatever the file system's own.
+    assert!(metadata.blocks() * 512 < closed.bytes);
+
+    let mut again = Generator::new(1);
+    let mut reader = SegmentReader::open(&closed.path, None).expect("opens");
+    for rows in [1_003, 8_192] {
+        let expected = again.batch(&p.schema, rows);
+        let expected = expected.into_record_batch(&p.schema, all);
+        let read = reader.next_batch().expect("reads").expect("has one");
+        assert_eq!(read.columns(), expected.expect("parts agree").columns());
+        for (column, id) in read.columns().iter().zip(p.schema.columns()) {
+            let empty = column.null_count() == rows;
+            assert!(empty || present.contains(id));
+        }
+    }
+    assert_eq!(
+        (reader.torn_bytes(), reader.next_batch().expect("reads")),
+        (0, None)
+    );
+}
+
+#[test]
 fn a_name_in_use_moves_the_start_by_a_microsecond() {
     let p = place();
     let create = || {
@@ -93,7 +133,11 @@ fn a_segment_without_flows_leaves_nothing() {
 
 /// Writes a batch of `rows` flows: the flows of the segment that ended.
 fn write(p: &mut Place, writer: &mut FamilyWriter, rows: usize, received_us: i64) -> Option<u64> {
-    let written = writer.write(p.generator.batch(&p.schema, rows), received_us);
+    let written = writer.write(
+        p.generator.batch(&p.schema, rows),
+        ColumnSet::default(),
+        received_us,
+    );
     written.appended.expect("writes");
     written.closed.map(|closed| closed.rows)
 }
@@ -123,7 +167,7 @@ fn a_new_column_ends_the_segment_and_an_unused_one_is_left_out_of_the_next() {
         panic!("an event is a u8")
     };
     column.fill(0, 10, 1);
-    let written = writer.write(batch, START_US);
+    let written = writer.write(batch, ColumnSet::default(), START_US);
     written.appended.expect("writes");
     assert_eq!(written.closed.map(|c| c.rows), Some(1000));
     assert!(has_event(&writer));
@@ -148,7 +192,11 @@ fn a_failed_write_loses_its_batch_alone() {
         .write(true)
         .open("/dev/full")
         .expect("opens");
-    let lost = writer.write(p.generator.batch(&p.schema, 40), START_US);
+    let lost = writer.write(
+        p.generator.batch(&p.schema, 40),
+        ColumnSet::default(),
+        START_US,
+    );
     let error = lost.appended.expect_err("the disk is full");
     assert!(error.error.is_disk_full(), "{error}");
     let closed = lost.closed.expect("the segment ended");

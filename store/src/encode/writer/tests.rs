@@ -104,7 +104,7 @@ fn fill(numbers: &mut Numbers, data: &mut ColumnData, rows: usize, key_count: i3
 
 fn random_batch(numbers: &mut Numbers, schema: &FlowSchema) -> FlowBatch {
     let rows = 1 + numbers.below(700) as usize;
-    let mut batch = FlowBatch::new(schema, rows, 0);
+    let mut batch = FlowBatch::new(schema, rows);
     let names = 1 + numbers.below(4) as i32;
     for _ in 0..names {
         batch.add_exporter(&format!("192.0.2.{}", numbers.below(9)).into());
@@ -284,7 +284,7 @@ fn dictionaries_are_given_up_where_they_do_not_pay() {
     let rows = 4096;
     let batches: Vec<RecordBatch> = (0..40u32)
         .map(|n| {
-            let mut batch = FlowBatch::new(&schema, rows, 0);
+            let mut batch = FlowBatch::new(&schema, rows);
             let key = batch.add_exporter(&"192.0.2.1".into());
             for id in schema.columns() {
                 let values =
