@@ -81,9 +81,18 @@ pub struct Forwarder {
 }
 
 impl Forwarder {
-    /// Sends as `routing` says. `spool` says where messages are kept for collectors that are down, if a route asks for
-    /// it.
-    pub(crate) fn new(routing: Arc<Routing>, limits: Limits, spool: Option<SpoolOptions>) -> Self {
+    /// Sends as `routing` says. For a collector that is down nothing can be kept: what should be is counted as failed.
+    #[must_use]
+    pub fn new(routing: Arc<Routing>, limits: Limits) -> Self {
+        Self::make(routing, limits, None)
+    }
+
+    /// As [`new`](Self::new), and keeps there what is for a collector that is down.
+    pub(crate) fn with_spool(routing: Arc<Routing>, limits: Limits, spool: SpoolOptions) -> Self {
+        Self::make(routing, limits, Some(spool))
+    }
+
+    fn make(routing: Arc<Routing>, limits: Limits, spool: Option<SpoolOptions>) -> Self {
         let mut forwarder = Self {
             view: View::new(&routing),
             exporters: Exporters::new(limits.exporters),

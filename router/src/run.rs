@@ -202,7 +202,7 @@ impl Router {
                     thread,
                     first,
                 };
-                Forwarder::new(Arc::clone(&routing), setup.limits, Some(options))
+                Forwarder::with_spool(Arc::clone(&routing), setup.limits, options)
             })
             .collect();
         for left in found {

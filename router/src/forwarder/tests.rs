@@ -87,7 +87,7 @@ impl Rig {
         };
         let routing = Arc::new(Routing::new(config, None).unwrap());
         Self {
-            forwarder: Forwarder::new(Arc::clone(&routing), limits, Some(options)),
+            forwarder: Forwarder::with_spool(Arc::clone(&routing), limits, options),
             routing,
             outlet: Recorder::default(),
             folder,
