@@ -14,6 +14,7 @@ mod numbered;
 mod packets;
 mod readers;
 mod route;
+mod route_network;
 mod running;
 mod support;
 
@@ -27,6 +28,9 @@ type Test = fn() -> Outcome;
 fn main() {
     if let Some(disk) = full_disk::small_disk() {
         return full_disk::on_small_disk(&disk);
+    }
+    if let Some(part) = route_network::part() {
+        return route_network::run_part(&part);
     }
     let always: [(&str, fn()); 11] = [
         (
@@ -74,7 +78,7 @@ fn main() {
             route::garbage_is_counted_and_stops_nothing,
         ),
     ];
-    let where_possible: [(&str, Test); 13] = [
+    let where_possible: [(&str, Test); 17] = [
         (
             "running::every_flow_arrives_once_over_any_address",
             running::every_flow_arrives_once_over_any_address,
@@ -90,6 +94,22 @@ fn main() {
         (
             "readers::others_find_what_was_generated",
             readers::others_find_what_was_generated,
+        ),
+        (
+            "route_network::ipv4_by_sockets",
+            route_network::ipv4_by_sockets,
+        ),
+        (
+            "route_network::ipv6_by_sockets",
+            route_network::ipv6_by_sockets,
+        ),
+        (
+            "route_network::ipv4_by_packets",
+            route_network::ipv4_by_packets,
+        ),
+        (
+            "route_network::ipv6_by_packets",
+            route_network::ipv6_by_packets,
         ),
         (
             "route::every_message_goes_to_the_collector_that_the_table_names",

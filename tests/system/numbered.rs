@@ -14,6 +14,7 @@ use forebay_wire::v9::{self, MessageSequence};
 use forebay_wire::{ElementId, FieldSpecifier, Template};
 
 use crate::flows::Flow;
+use crate::route_network::Arrived;
 
 /// How many flows a message holds.
 pub(crate) const FLOWS: u32 = 24;
@@ -54,6 +55,19 @@ impl Exporter {
     pub(crate) fn send(&mut self) {
         let message = self.message();
         let _refused = self.socket.send(&message);
+    }
+
+    /// Sends a message, and tells what it was.
+    pub(crate) fn send_and_tell(&mut self) -> Arrived {
+        let message = self.message();
+        self.send_as_it_is(message)
+    }
+
+    /// Sends any bytes, and tells them.
+    pub(crate) fn send_as_it_is(&self, payload: Vec<u8>) -> Arrived {
+        self.socket.send(&payload).expect("somebody listens");
+        let source = self.socket.local_addr().expect("it is bound");
+        Arrived { source, payload }
     }
 
     /// Sends so many messages at a pace that a collector keeps up with.
