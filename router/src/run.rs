@@ -351,10 +351,15 @@ impl Worker {
     /// The input cannot be read.
     pub fn run(mut self, mut input: Input, mut outlet: impl Outlet) -> io::Result<()> {
         let gathers = input.gathers();
+        let mut closed = false;
         let result = loop {
             let stopping = self.shared.control.stopping();
+            if stopping && !closed {
+                input.close();
+                closed = true;
+            }
             let wait = match (stopping, self.forwarder.replays()) {
-                (true, false) => Duration::ZERO,
+                (true, false) => input.latest(),
                 (_, true) => REPLAY_WAIT,
                 (false, false) => WAIT,
             };
@@ -461,6 +466,24 @@ impl Input {
             Self::Sockets(receiver) => receiver.granted_buffer_bytes() >= GATHER_BUFFER_BYTES,
             // The kernel hands packets over in blocks.
             Self::Packets(_) => false,
+        }
+    }
+
+    /// Lets no more packets into the rings, which would have some in the making at any time. A
+    /// socket has none when one receive finds none.
+    fn close(&mut self) {
+        if let Self::Packets(receiver) = self
+            && let Err(error) = receiver.close()
+        {
+            tracing::error!("packets are taken until the end: {error}");
+        }
+    }
+
+    /// How long after it came a datagram can be received, at the latest.
+    fn latest(&self) -> Duration {
+        match self {
+            Self::Sockets(_) => Duration::ZERO,
+            Self::Packets(_) => PacketReceiver::LATEST,
         }
     }
 

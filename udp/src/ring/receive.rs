@@ -12,9 +12,9 @@ use socket2::Socket;
 use super::block::Place;
 use super::filter::Wanted;
 use super::sieve::{Located, PacketCounts, Sieve};
-use super::{PacketError, check_length, system};
-use crate::Datagram;
+use super::{PacketError, RETIRE, check_length, system};
 use crate::sys::{self, RingMemory};
+use crate::{Datagram, bpf};
 
 /// Datagrams that are handed over at a time.
 const BATCH: usize = 64;
@@ -62,6 +62,10 @@ pub(super) struct Ring {
 }
 
 impl PacketReceiver {
+    /// How long after it came a packet is there, at the latest: five times as long as the kernel
+    /// is asked to wait for more, for its timers are coarse.
+    pub const LATEST: Duration = RETIRE.saturating_mul(5);
+
     /// Opens the rings to what is wanted.
     pub(super) fn new(rings: Vec<Ring>, wanted: Wanted) -> Result<Self, PacketError> {
         let receiver = Self {
@@ -141,6 +145,21 @@ impl PacketReceiver {
         check_length(&wanted)?;
         self.sieve.wanted = wanted;
         self.attach()
+    }
+
+    /// Takes in no more packets. What came before is there for [`receive`](Self::receive): all of
+    /// it, once one that waits [`LATEST`](Self::LATEST) gives none.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses it.
+    pub fn close(&mut self) -> Result<(), PacketError> {
+        for ring in &self.rings {
+            let closed = bpf::closed_program();
+            sys::attach_filter(&ring.socket, libc::SO_ATTACH_FILTER, &closed)
+                .map_err(system("SO_ATTACH_FILTER"))?;
+        }
+        Ok(())
     }
 
     /// Gives the rings the filter of what is wanted.

@@ -15,7 +15,7 @@ use libtest_mimic::{Arguments, Trial};
 /// A test, which finds the namespace with loopback alone, up.
 type Test = fn();
 
-const TESTS: [(&str, Test); 15] = [
+const TESTS: [(&str, Test); 16] = [
     ("raw::sources_are_as_given", raw::sources_are_as_given),
     (
         "raw::the_longest_and_the_shortest_datagram",
@@ -65,6 +65,10 @@ const TESTS: [(&str, Test); 15] = [
     (
         "ring::what_is_left_out_can_change",
         ring::what_is_left_out_can_change,
+    ),
+    (
+        "ring::what_came_before_it_is_closed_is_there",
+        ring::what_came_before_it_is_closed_is_there,
     ),
     (
         "ring::sent_is_received_plus_dropped_by_the_kernel",

@@ -308,6 +308,28 @@ pub(crate) fn what_is_left_out_can_change() {
     assert_eq!(receiver.counts().packets, 3);
 }
 
+pub(crate) fn what_came_before_it_is_closed_is_there() {
+    link();
+    let mut receiver = open(&options(&["0.0.0.0:2055"], &[]));
+    let datagrams = [Outgoing {
+        source: address("192.0.2.1:50000"),
+        destination: address(FAR[0]),
+        payload: b"flows",
+    }; 200];
+    send(&datagrams);
+    receiver.close().expect("it closes");
+    send(&datagrams);
+    let mut received = 0;
+    loop {
+        let datagrams = receiver.receive(PacketReceiver::LATEST).expect("readable");
+        if datagrams.len() == 0 {
+            break;
+        }
+        received += datagrams.len();
+    }
+    assert_eq!(received, datagrams.len());
+}
+
 pub(crate) fn sent_is_received_plus_dropped_by_the_kernel() {
     link();
     let mut small = options(&["0.0.0.0:2055"], &[]);
