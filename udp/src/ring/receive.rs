@@ -48,6 +48,8 @@ pub struct PacketReceiver {
     blocks_in_turn: u32,
     sieve: Sieve,
     found: Vec<Located>,
+    /// Nothing more is taken in, whatever is wanted.
+    closed: bool,
 }
 
 /// One protocol's packets.
@@ -82,6 +84,7 @@ impl PacketReceiver {
             blocks_in_turn: 0,
             sieve: Sieve::new(wanted),
             found: Vec::with_capacity(BATCH),
+            closed: false,
         };
         receiver.attach()?;
         Ok(receiver)
@@ -154,21 +157,17 @@ impl PacketReceiver {
     ///
     /// The system refuses it.
     pub fn close(&mut self) -> Result<(), PacketError> {
-        for ring in &self.rings {
-            let closed = bpf::closed_program();
-            sys::attach_filter(&ring.socket, libc::SO_ATTACH_FILTER, &closed)
-                .map_err(system("SO_ATTACH_FILTER"))?;
-        }
-        Ok(())
+        self.closed = true;
+        self.attach()
     }
 
     /// Gives the rings the filter of what is wanted.
     fn attach(&self) -> Result<(), PacketError> {
         for ring in &self.rings {
-            let program = if ring.ipv6 {
-                self.sieve.wanted.ipv6_program()
-            } else {
-                self.sieve.wanted.ipv4_program()
+            let program = match ring.ipv6 {
+                _ if self.closed => bpf::closed_program().to_vec(),
+                true => self.sieve.wanted.ipv6_program(),
+                false => self.sieve.wanted.ipv4_program(),
             };
             sys::attach_filter(&ring.socket, libc::SO_ATTACH_FILTER, &program)
                 .map_err(system("SO_ATTACH_FILTER"))?;

@@ -318,6 +318,7 @@ pub(crate) fn what_came_before_it_is_closed_is_there() {
     }; 200];
     send(&datagrams);
     receiver.close().expect("it closes");
+    receiver.set_exclude(&[]).expect("and stays closed");
     send(&datagrams);
     let mut received = 0;
     loop {
