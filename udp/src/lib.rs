@@ -9,6 +9,7 @@
 //! * [`PacketRing`] receives below the IP stack, beside whoever listens.
 //! * [`Sender`] sends, in batches, from an address of this machine to one target.
 //! * [`RawSender`] sends to any destination from any source, [`OwnSender`] from this machine's.
+//! * [`drop_network_privileges`] gives up what opening those takes.
 //! * [`capture`] reads datagrams from pcap and pcapng files and writes them.
 //!
 //! Nothing here looks inside a payload.
@@ -18,6 +19,7 @@ mod bpf;
 pub mod capture;
 mod datagram;
 mod packet;
+mod privilege;
 mod ring;
 mod send;
 mod sender;
@@ -26,6 +28,7 @@ mod socket;
 mod sys;
 
 pub use datagram::Datagram;
+pub use privilege::drop_network_privileges;
 pub use ring::{
     PacketCounts, PacketDatagrams, PacketError, PacketOptions, PacketReceiver, PacketRing,
 };

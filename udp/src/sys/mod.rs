@@ -4,6 +4,7 @@
     reason = "recvmmsg, sendmmsg and some socket options have no safe binding"
 )]
 
+mod privilege;
 mod ring;
 mod send;
 
@@ -12,6 +13,7 @@ use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
+pub(crate) use privilege::drop_network_privileges;
 pub(crate) use ring::{RingMemory, bind_protocol, fan_out, interface_index, ring_drops};
 pub(crate) use send::{Slot, path_mtu, refusals, send_slots};
 

@@ -15,7 +15,7 @@ use libtest_mimic::{Arguments, Trial};
 /// A test, which finds the namespace with loopback alone, up.
 type Test = fn();
 
-const TESTS: [(&str, Test); 16] = [
+const TESTS: [(&str, Test); 17] = [
     ("raw::sources_are_as_given", raw::sources_are_as_given),
     (
         "raw::the_longest_and_the_shortest_datagram",
@@ -69,6 +69,10 @@ const TESTS: [(&str, Test); 16] = [
     (
         "ring::what_came_before_it_is_closed_is_there",
         ring::what_came_before_it_is_closed_is_there,
+    ),
+    (
+        "ring::what_is_open_works_without_privileges",
+        ring::what_is_open_works_without_privileges,
     ),
     (
         "ring::sent_is_received_plus_dropped_by_the_kernel",

@@ -5,7 +5,8 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use forebay_udp::{
-    Outgoing, PacketCounts, PacketOptions, PacketReceiver, PacketRing, RawSender, shard_of,
+    Outgoing, PacketCounts, PacketError, PacketOptions, PacketReceiver, PacketRing, RawSender,
+    SendError, drop_network_privileges, shard_of,
 };
 
 use crate::inject::inject;
@@ -359,4 +360,36 @@ pub(crate) fn sent_is_received_plus_dropped_by_the_kernel() {
     send(&datagrams[..100]);
     take(&mut receiver, 100);
     assert_eq!(receiver.kernel_drops(), dropped);
+}
+
+pub(crate) fn what_is_open_works_without_privileges() {
+    link();
+    let options = options(&["0.0.0.0:2055"], &["198.51.100.2:2055"]);
+    let mut receiver = open(&options);
+    let mut sender = RawSender::open().expect("privileged");
+    drop_network_privileges().expect("they can always be given up");
+    let refused = PacketRing::open(&options).expect_err("not privileged");
+    assert!(
+        matches!(refused, PacketError::Permission { .. }),
+        "{refused}"
+    );
+    assert!(
+        refused.to_string().contains("setcap cap_net_raw+ep /"),
+        "{refused}"
+    );
+    let refused = RawSender::open().expect_err("not privileged");
+    assert!(matches!(refused, SendError::Permission { .. }), "{refused}");
+
+    receiver.set_exclude(&[]).expect("it takes no privilege");
+    let datagram = Outgoing {
+        source: address("192.0.2.1:50000"),
+        destination: address(FAR[0]),
+        payload: b"flows",
+    };
+    sender.send(&[datagram], |index, error| panic!("{index}: {error}"));
+    assert_eq!(take(&mut receiver, 1).len(), 1);
+    assert_eq!(receiver.kernel_drops(), 0);
+    receiver.close().expect("it takes no privilege");
+    sender.send(&[datagram], |index, error| panic!("{index}: {error}"));
+    assert_eq!(take(&mut receiver, 0), []);
 }
