@@ -53,12 +53,12 @@ pub(crate) fn run(flags: Flags) -> Result<Outcome> {
     let control = collector.control();
     handle_signals(&control, settings.grace)?;
     if let Some(listener) = http {
-        let (watch, watch_too) = (collector.watch(), collector.watch());
+        let [watch, watch_too, watch_again] = [(); 3].map(|()| collector.watch());
         let control = Arc::clone(&control);
         let pages = Pages {
             metrics: move || metrics::text(&watch()),
             stats: move || stats::json(&watch_too()),
-            ending: move || control.stopping(),
+            problem: move || problem(&control, &watch_again()),
         };
         http::serve(listener, pages)?;
     }
@@ -79,6 +79,13 @@ pub(crate) fn run(flags: Flags) -> Result<Outcome> {
     }
     result?;
     Ok(outcome(&settings, &status))
+}
+
+/// Why nobody should send to the collector now, if so.
+fn problem(control: &Control, status: &Status) -> Option<&'static str> {
+    let ending = control.stopping().then_some("ending");
+    let failing = status.files.failing_writers > 0;
+    ending.or_else(|| failing.then_some("flows are not written: see the log"))
 }
 
 fn handle_signals(control: &Arc<Control>, grace: Duration) -> Result<()> {

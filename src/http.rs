@@ -12,13 +12,13 @@ use axum::routing::get;
 use tokio::runtime;
 
 /// What is told: text for each path.
-pub(crate) struct Pages<M, S, E> {
+pub(crate) struct Pages<M, S, P> {
     /// Prometheus's text format.
     pub(crate) metrics: M,
     /// JSON.
     pub(crate) stats: S,
-    /// Whether the program is ending.
-    pub(crate) ending: E,
+    /// Why nobody should send to the program now, if so.
+    pub(crate) problem: P,
 }
 
 /// Binds the address to serve on, before anything else is opened.
@@ -29,11 +29,11 @@ pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener> {
 }
 
 /// Serves from now on, on a thread of its own, until the process ends.
-pub(crate) fn serve<M, S, E>(listener: TcpListener, pages: Pages<M, S, E>) -> Result<()>
+pub(crate) fn serve<M, S, P>(listener: TcpListener, pages: Pages<M, S, P>) -> Result<()>
 where
     M: Fn() -> String + Send + Sync + 'static,
     S: Fn() -> String + Send + Sync + 'static,
-    E: Fn() -> bool + Send + Sync + 'static,
+    P: Fn() -> Option<&'static str> + Send + Sync + 'static,
 {
     let routes = routes(Arc::new(pages));
     let runtime = runtime::Builder::new_current_thread().enable_io().build();
@@ -59,11 +59,11 @@ where
     Ok(())
 }
 
-fn routes<M, S, E>(pages: Arc<Pages<M, S, E>>) -> Router
+fn routes<M, S, P>(pages: Arc<Pages<M, S, P>>) -> Router
 where
     M: Fn() -> String + Send + Sync + 'static,
     S: Fn() -> String + Send + Sync + 'static,
-    E: Fn() -> bool + Send + Sync + 'static,
+    P: Fn() -> Option<&'static str> + Send + Sync + 'static,
 {
     let (for_metrics, for_stats) = (Arc::clone(&pages), Arc::clone(&pages));
     let metrics = move || async move {
@@ -72,10 +72,9 @@ where
     };
     let stats = move || async move { ([(CONTENT_TYPE, "application/json")], (for_stats.stats)()) };
     let health = move || async move {
-        if (pages.ending)() {
-            (StatusCode::SERVICE_UNAVAILABLE, "ending\n")
-        } else {
-            (StatusCode::OK, "ok\n")
+        match (pages.problem)() {
+            Some(problem) => (StatusCode::SERVICE_UNAVAILABLE, format!("{problem}\n")),
+            None => (StatusCode::OK, "ok\n".to_owned()),
         }
     };
     Router::new()

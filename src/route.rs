@@ -66,7 +66,7 @@ pub(crate) fn run(flags: Flags) -> Result<Outcome> {
         let pages = Pages {
             metrics: move || metrics::text(&watch()),
             stats: move || stats::json(&watch_too()),
-            ending: move || control.stopping(),
+            problem: move || control.stopping().then_some("ending"),
         };
         http::serve(listener, pages)?;
     }

@@ -25,7 +25,7 @@ use crate::config::DecoderConfig;
 use crate::decoder::Decoder;
 use crate::queue::Queue;
 use crate::rows::Output;
-use crate::saved::Saved;
+use crate::saved::{Saved, ToldSaved};
 use crate::settler::{Format, Ledger, Settler, left_behind};
 use crate::status::{ShardStatus, Status};
 use crate::writer::{self, SharedFiles, with};
@@ -131,7 +131,7 @@ pub struct Shard {
     queue: Arc<Queue<Output>>,
     control: Arc<Control>,
     told: Arc<Mutex<ShardStatus>>,
-    saved: Arc<Mutex<Option<Saved>>>,
+    saved: Arc<Mutex<ToldSaved>>,
     rotations: i64,
     next_tick_us: i64,
     next_saved_us: i64,
@@ -192,7 +192,7 @@ impl Collector {
                 control: Arc::clone(&control),
                 told: Arc::default(),
                 // So that the first file to be saved does not lack what another shard took.
-                saved: Arc::new(Mutex::new(restored)),
+                saved: Arc::new(Mutex::new(ToldSaved::new(restored))),
                 rotations: 0,
                 next_tick_us: 0,
                 next_saved_us: 0,
@@ -398,7 +398,7 @@ impl Shard {
         let changed = self.decoder.take_changed();
         let is_changed = changed.is_some();
         if is_changed {
-            with(&self.saved, |told| *told = changed);
+            with(&self.saved, |told| *told = ToldSaved::new(changed));
         }
         is_changed
     }

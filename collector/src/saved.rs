@@ -27,6 +27,23 @@ pub struct Saved {
     pub(crate) domains: Vec<SavedDomain>,
 }
 
+/// What a shard last told to be saved.
+#[derive(Debug, Default)]
+pub(crate) struct ToldSaved {
+    pub(crate) saved: Saved,
+    /// Since it was last written to the file.
+    pub(crate) changed: bool,
+}
+
+impl ToldSaved {
+    pub(crate) fn new(saved: Option<Saved>) -> Self {
+        Self {
+            changed: saved.is_some(),
+            saved: saved.unwrap_or_default(),
+        }
+    }
+}
+
 /// A session's template.
 #[derive(Debug, Clone, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub(crate) struct SavedTemplate {

@@ -14,7 +14,7 @@ use forebay_store::{
 
 use crate::counters::{Counters, Scope};
 use crate::run::Clock;
-use crate::saved::Saved;
+use crate::saved::{Saved, ToldSaved};
 use crate::status::{DomainKey, Status};
 use crate::writer::{SharedFiles, TURN, with};
 
@@ -56,7 +56,7 @@ pub(crate) struct Settler {
     pub(crate) retention: Retention,
     pub(crate) interval_us: i64,
     pub(crate) files: SharedFiles,
-    pub(crate) saved: Vec<Arc<Mutex<Option<Saved>>>>,
+    pub(crate) saved: Vec<Arc<Mutex<ToldSaved>>>,
     pub(crate) clock: Clock,
     pub(crate) waiting: VecDeque<Waiting>,
     pub(crate) ledger: Ledger,
@@ -188,16 +188,17 @@ impl Settler {
     }
 
     fn save_templates(&self) {
-        let told: Vec<Saved> = self
-            .saved
-            .iter()
-            .filter_map(|shard| with(shard, |saved| saved.clone()))
-            .collect();
-        if told.is_empty() {
+        let told = self.saved.iter().map(|shard| {
+            with(shard, |told| {
+                (std::mem::take(&mut told.changed), told.saved.clone())
+            })
+        });
+        let told: Vec<(bool, Saved)> = told.collect();
+        if !told.iter().any(|(changed, _)| *changed) {
             return;
         }
         let mut all = Saved::default();
-        told.into_iter().for_each(|saved| all.merge(saved));
+        told.into_iter().for_each(|(_, saved)| all.merge(saved));
         let path = self.dataset.templates();
         if let Err(error) = all.save(&path) {
             tracing::warn!("cannot save templates to {}: {error}", path.display());

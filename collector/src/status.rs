@@ -88,6 +88,8 @@ pub struct FileStatus {
     pub files_removed: u64,
     /// Why settling waits: too little space.
     pub paused: bool,
+    /// Writers whose last batch could not be written.
+    pub failing_writers: usize,
 }
 
 /// Domains that are told apart in what could not be written: as many as a shard knows by default.

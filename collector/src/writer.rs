@@ -65,12 +65,14 @@ pub(crate) fn run(
                                 };
                                 files.add_not_written(key, reason, origin.rows);
                             }
+                            files.failing_writers += usize::from(!failing);
                         });
                         failing = true;
                         continue;
                     }
                 }
                 if std::mem::take(&mut failing) {
+                    with(files, |files| files.failing_writers -= 1);
                     tracing::info!("flows are written again");
                 }
             }

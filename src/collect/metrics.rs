@@ -17,7 +17,13 @@ pub(super) fn text(status: &Status) -> String {
         } else {
             "decode"
         };
-        counter(&mut out, &format!("{stage}_{name}"), help(name), count);
+        if name == "sequence_lost" {
+            // What comes late is taken off again, which no counter may do.
+            header(&mut out, "decode_sequence_lost", "gauge", help(name));
+            line(&mut out, "decode_sequence_lost", count);
+        } else {
+            counter(&mut out, &format!("{stage}_{name}"), help(name), count);
+        }
     }
     counter(
         &mut out,
@@ -103,6 +109,11 @@ pub(super) fn text(status: &Status) -> String {
             "settle_paused",
             "1 while settling waits for space.",
             usize::from(files.paused),
+        ),
+        (
+            "segment_failing_writers",
+            "Shards whose last flows could not be written.",
+            files.failing_writers,
         ),
     ] {
         header(&mut out, name, "gauge", help);

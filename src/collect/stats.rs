@@ -87,6 +87,7 @@ fn files(files: &FileStatus) -> Value {
         "torn_bytes": files.torn_bytes,
         "files_removed": files.files_removed,
         "settling_paused": files.paused,
+        "failing_writers": files.failing_writers,
     })
 }
 

@@ -97,6 +97,12 @@ pub(super) fn ended(status: &Status) -> String {
             counted(files.segments_waiting as u64, "segment")
         ));
     }
+    if files.files_removed > 0 {
+        text.push_str(&format!(
+            "; {} removed by retention",
+            counted(files.files_removed, "file")
+        ));
+    }
     if files.segments_failed > 0 {
         text.push_str(&format!(
             "; not settled: {}",

@@ -1,6 +1,7 @@
 //! Retention: the oldest flow files make room, by total size and by age.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::civil::FileTime;
@@ -73,9 +74,9 @@ fn gather(folder: &Path, kept: &mut Vec<Kept>) -> Result<(), StoreError> {
         if path.is_dir() {
             gather(&path, kept)?;
         } else if let Some(start) = start_of(&path) {
-            let bytes = fs::metadata(&path)
-                .map_err(StoreError::io("look at", &path))?
-                .len();
+            let metadata = fs::metadata(&path).map_err(StoreError::io("look at", &path))?;
+            // Without the holes that segments have. The unit of st_blocks is 512 bytes.
+            let bytes = metadata.len().min(metadata.blocks() * 512);
             kept.push(Kept { start, path, bytes });
         }
     }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, IoSlice, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_buffer::Buffer;
@@ -156,7 +156,7 @@ fn create_file(
     loop {
         let path = dataset.segment_path(name);
         let free = !dataset.is_taken(name);
-        match free.then(|| File::create_new(&path)) {
+        match free.then(|| create_new(&path)) {
             Some(Ok(file)) => return Ok((name, path, file)),
             Some(Err(error)) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(StoreError::io("make", &path)(error));
@@ -171,6 +171,17 @@ fn create_file(
             ));
         }
         name = next;
+    }
+}
+
+/// Makes the file, and its folder where somebody has removed it.
+fn create_new(path: &Path) -> io::Result<File> {
+    match (File::create_new(path), path.parent()) {
+        (Err(error), Some(folder)) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(folder)?;
+            File::create_new(path)
+        }
+        (result, _) => result,
     }
 }
 

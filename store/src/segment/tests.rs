@@ -105,6 +105,15 @@ fn columns_without_a_value_take_no_place() {
 }
 
 #[test]
+fn a_staging_folder_that_is_gone_is_made_again() {
+    let mut p = place();
+    fs::remove_dir_all(p.dataset.staging()).expect("removes");
+    let batch = p.generator.batch(&p.schema, 10);
+    let written = writer(&p, 1 << 20).write(batch, ColumnSet::default(), START_US);
+    assert!(written.appended.is_ok());
+}
+
+#[test]
 fn a_name_in_use_moves_the_start_by_a_microsecond() {
     let p = place();
     let create = || {
