@@ -11,6 +11,7 @@ use anyhow::{Context, Error, Result};
 use forebay_router::{Config, Control, Input, Router, Routing, Worker};
 use forebay_udp::{
     OwnSender, PacketOptions, PacketRing, RawSender, SendError, ShardReceiver, ShardSockets,
+    drop_network_privileges,
 };
 
 use crate::collect::{LogName, PANICKED, warn_of_small_buffer};
@@ -49,6 +50,8 @@ pub(crate) fn run(flags: Flags) -> Result<Outcome> {
     let http = settings.fixed.http.map(http::listen).transpose()?;
     let outlets = open_outlets(&settings)?;
     let (inputs, from) = open_inputs(&settings, &routing)?;
+    // Before there are threads, each of which would keep its own.
+    drop_network_privileges().context("cannot give up the privileges for raw sockets")?;
     let (router, workers) = Router::start(routing, settings.setup(), clock::unix_us)?;
     let router = Arc::new(router);
     let control = router.control();

@@ -157,6 +157,21 @@ fn check_books(router: &Collector) {
     assert_eq!(total["kernel_drops"], 0, "{stats}");
 }
 
+/// No thread of a router at work may open raw sockets.
+#[track_caller]
+fn check_rights(router: &Collector) {
+    const CAP_NET_RAW: u32 = 13;
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", router.id())).expect("it is alive");
+    for task in tasks.flatten() {
+        let status = std::fs::read_to_string(task.path().join("status")).expect("it is alive");
+        for set in ["CapEff:", "CapPrm:", "CapInh:"] {
+            let line = status.lines().find_map(|line| line.strip_prefix(set));
+            let rights = u64::from_str_radix(line.expect("proc(5)").trim(), 16).expect("proc(5)");
+            assert_eq!(rights >> CAP_NET_RAW & 1, 0, "{set} {rights:x}");
+        }
+    }
+}
+
 fn forwarded(router: &Collector) -> u64 {
     router.stat("/total/forwarded/datagrams")
 }
@@ -257,6 +272,7 @@ pub(crate) fn every_message_goes_to_the_collector_that_the_table_names() -> Outc
             .filter(|flag| threads.is_none() || !flag.starts_with("--threads"))
             .collect();
         let router = Collector::start_router(listen, &[&flags[..], threads.as_slice()].concat());
+        check_rights(&router);
         let mut exporters: Vec<Exporter> = (0..EXPORTERS)
             .map(|number| {
                 let first = 1 + u32::from(number) * EACH + sent;
