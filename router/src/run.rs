@@ -188,9 +188,10 @@ impl Router {
             .uses_spool()
             .then(|| SpoolLock::take(&setup.spool))
             .transpose()?;
-        let found = match &spool {
-            Some(_) => leftovers(&setup.spool)?,
-            None => Vec::new(),
+        // Where no route asks for it now, a reload may: new files must not take the names of those that are there.
+        let found = match leftovers(&setup.spool) {
+            Err(_) if spool.is_none() => Vec::new(),
+            found => found?,
         };
         let first = found.iter().map(|left| left.number + 1).max().unwrap_or(0);
         let threads = setup.threads.max(1);
@@ -205,7 +206,7 @@ impl Router {
                 Forwarder::with_spool(Arc::clone(&routing), setup.limits, options)
             })
             .collect();
-        for left in found {
+        for left in found.iter().filter(|_| spool.is_some()) {
             let forwarders = &mut forwarders;
             let taken = recover(&left.path, |datagram| {
                 let thread = shard_of(datagram.source.ip(), threads);

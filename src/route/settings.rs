@@ -181,6 +181,9 @@ impl Settings {
                 "spool",
                 (&self.spool, self.spool_bytes) != (&running.spool, running.spool_bytes),
             ),
+            ("log", self.log != running.log),
+            ("fail-on-loss", self.fail_on_loss != running.fail_on_loss),
+            ("grace", self.grace != running.grace),
         ]
         .into_iter()
         .filter_map(|(name, differs)| differs.then_some(name))

@@ -288,8 +288,23 @@ fn what_needs_a_restart_is_told() {
         "--spool=elsewhere",
         "--source=own",
         "--receive-buffer=1MiB",
+        "--http=127.0.0.1:1",
+        "--log=json",
+        "--fail-on-loss",
+        "--grace=1s",
     ]);
     let other = other.expect("settings");
-    let names = ["listen", "input", "source", "threads", "limits", "spool"];
+    let names = [
+        "listen",
+        "input",
+        "source",
+        "threads",
+        "http",
+        "limits",
+        "spool",
+        "log",
+        "fail-on-loss",
+        "grace",
+    ];
     assert_eq!(other.need_restart(&running), names);
 }
