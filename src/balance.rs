@@ -1,6 +1,7 @@
 //! `forebay balance`: which split of the exporters over collectors is even.
 
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -8,20 +9,23 @@ use clap::{Args, ValueEnum};
 use forebay_router::Hash;
 use forebay_router::balance::{Advice, Balance, Choice, Counter, Measure, Setup};
 
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, WrongUsage};
 use crate::units::export_version;
 
 mod collectors;
+mod current;
 mod input;
 mod json;
 mod plot;
 mod ranges;
 mod rates;
+mod route_file;
 mod stats;
 mod table;
 mod words;
 
 use collectors::{Collectors, CollectorsFlag};
+use current::Current;
 use input::Tally;
 use ranges::Shards;
 
@@ -52,13 +56,21 @@ pub(crate) struct Flags {
     )]
     hash: Vec<HashFlag>,
 
-    /// The collectors: how many, or their addresses [default: each shard counts as one]
+    /// The collectors: how many, or their addresses [default: those of --current; else each shard counts as one]
     #[arg(long, value_name = "N|ADDR:PORT,…")]
     collectors: Option<CollectorsFlag>,
 
-    /// The export versions to count
-    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = export_version, default_value = "5,9,10")]
+    /// The route file in use: its collectors with their weights and pins stay, and exporters that would move are counted
+    #[arg(long, value_name = "FILE")]
+    current: Option<PathBuf>,
+
+    /// The export versions to count [default: those of the route in --current, else 5,9,10]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = export_version)]
     versions: Vec<u8>,
+
+    /// Write the recommended split, with the pins that go with it, as a configuration of `forebay route`
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
 
     /// Draw imbalance against the number of shards
     #[arg(long, value_name = "FILE.svg")]
@@ -108,15 +120,32 @@ impl Report<'_> {
 
 pub(crate) fn run(flags: &Flags) -> Result<Outcome> {
     let kind = input::kind(&flags.inputs)?;
-    let collectors = Collectors::new(flags.collectors.as_ref());
+    let current = match &flags.current {
+        Some(path) => Some(Current::load(path, &flags.versions)?),
+        None => None,
+    };
+    let collectors = Collectors::new(flags.collectors.as_ref(), current.as_ref())?;
+    if flags.output.is_some() && collectors.known().is_empty() {
+        let what = "--output: a route file needs the collectors' addresses: name them by --collectors or --current";
+        return Err(WrongUsage(what.to_owned()).into());
+    }
+    let versions = match &current {
+        _ if !flags.versions.is_empty() => flags.versions.clone(),
+        Some(current) => current.route().versions.clone(),
+        None => vec![5, 9, 10],
+    };
+    let pinned = |exporter: IpAddr| collectors.pinned(exporter);
     let mut counter = Counter::new(Setup {
         splits: flags.shards.splits(&flags.hash),
         weights: collectors.weights().to_vec(),
-        pinned: &|_| None,
+        pinned: &pinned,
         exporters_max: EXPORTERS_MAX,
     });
-    let tally = input::read(kind, &flags.inputs, &flags.versions, &mut counter)?;
-    let balance = counter.finish(None);
+    let tally = input::read(kind, &flags.inputs, &versions, &mut counter)?;
+    let now = current
+        .as_ref()
+        .map(|current| |exporter: IpAddr| collectors.index(current.collector_of(exporter)?));
+    let balance = counter.finish(now.as_ref().map(|now| now as _));
 
     let measure = balance.measure();
     let choice = balance.choose(measure);
@@ -142,6 +171,9 @@ pub(crate) fn run(flags: &Flags) -> Result<Outcome> {
     io::stdout().write_all(text.as_bytes())?;
     if let Some(path) = &flags.plot {
         plot::write(&report, path)?;
+    }
+    if let Some(path) = &flags.output {
+        route_file::write(&report, current.as_ref(), &versions, path)?;
     }
     Ok(Outcome::Done)
 }

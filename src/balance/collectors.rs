@@ -1,7 +1,13 @@
 //! The collectors that exporters are split over.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
+
+use anyhow::Result;
+use forebay_router::{Collector, Prefix};
+
+use super::current::Current;
+use crate::outcome::WrongUsage;
 
 /// The most collectors that a number may ask for.
 const COLLECTORS_MAX: usize = 1_024;
@@ -45,23 +51,61 @@ impl FromStr for CollectorsFlag {
 pub(super) struct Collectors {
     weights: Vec<u32>,
     /// As many as weights, or none where only their number is known.
-    addresses: Vec<SocketAddr>,
+    known: Vec<Collector>,
+    /// Pinned exporters, the longest prefix first.
+    pins: Vec<(Prefix, usize)>,
+    /// Pins of the route in use to collectors that are gone.
+    pins_left_out: usize,
 }
 
 impl Collectors {
-    /// Those of the flag; none if there is none.
-    pub(super) fn new(flag: Option<&CollectorsFlag>) -> Self {
-        match flag {
-            None => Self::default(),
-            Some(CollectorsFlag::Number(number)) => Self {
-                weights: vec![1; *number],
-                addresses: Vec::new(),
-            },
-            Some(CollectorsFlag::Addresses(addresses)) => Self {
-                weights: vec![1; addresses.len()],
-                addresses: addresses.clone(),
-            },
+    /// Those of the flag, else those in use, else none. A collector that stays keeps its weight and pins.
+    ///
+    /// # Errors
+    /// There is a number of collectors where it must be known which stay.
+    pub(super) fn new(flag: Option<&CollectorsFlag>, current: Option<&Current>) -> Result<Self> {
+        let in_use = current.map(Current::route);
+        let known: Vec<Collector> = match (flag, in_use) {
+            (None, None) => return Ok(Self::default()),
+            (None, Some(route)) => route.collectors.clone(),
+            (Some(CollectorsFlag::Number(number)), None) => {
+                return Ok(Self {
+                    weights: vec![1; *number],
+                    ..Self::default()
+                });
+            }
+            (Some(CollectorsFlag::Number(_)), Some(_)) => {
+                let what = "--collectors: beside --current give the addresses, so that it is known which collectors stay";
+                return Err(WrongUsage(what.to_owned()).into());
+            }
+            (Some(CollectorsFlag::Addresses(addresses)), in_use) => {
+                let named = addresses.iter().map(|address| {
+                    let in_use = in_use.map_or(&[][..], |route| &route.collectors);
+                    let known = in_use.iter().find(|of| of.address == *address);
+                    known.cloned().unwrap_or(Collector {
+                        address: *address,
+                        weight: 1,
+                        probe: None,
+                    })
+                });
+                named.collect()
+            }
+        };
+        let mut collectors = Self {
+            weights: known.iter().map(|collector| collector.weight).collect(),
+            known,
+            ..Self::default()
+        };
+        for pin in in_use.map_or(&[][..], |route| &route.pins) {
+            match collectors.index(pin.collector) {
+                Some(collector) => collectors.pins.push((pin.exporters, collector)),
+                None => collectors.pins_left_out += 1,
+            }
         }
+        collectors
+            .pins
+            .sort_by_key(|(exporters, _)| std::cmp::Reverse(exporters.length()));
+        Ok(collectors)
     }
 
     /// Their weights; none where each shard counts as a collector.
@@ -69,10 +113,39 @@ impl Collectors {
         &self.weights
     }
 
+    /// The collectors themselves; none where only their number is known.
+    pub(super) fn known(&self) -> &[Collector] {
+        &self.known
+    }
+
+    /// The pins that stay, the longest prefix first.
+    pub(super) fn pins(&self) -> &[(Prefix, usize)] {
+        &self.pins
+    }
+
+    /// How many pins are left out because their collector is gone.
+    pub(super) fn pins_left_out(&self) -> usize {
+        self.pins_left_out
+    }
+
+    /// The collector that an exporter is pinned to.
+    pub(super) fn pinned(&self, exporter: IpAddr) -> Option<usize> {
+        let mut pins = self.pins.iter();
+        pins.find(|(exporters, _)| exporters.contains(exporter))
+            .map(|(_, collector)| *collector)
+    }
+
+    /// The collector at an address.
+    pub(super) fn index(&self, address: SocketAddr) -> Option<usize> {
+        self.known
+            .iter()
+            .position(|collector| collector.address == address)
+    }
+
     /// How one is called.
     pub(super) fn name(&self, collector: usize) -> String {
-        match self.addresses.get(collector) {
-            Some(address) => address.to_string(),
+        match self.known.get(collector) {
+            Some(known) => known.address.to_string(),
             None if self.weights.is_empty() => format!("shard {collector}"),
             None => format!("collector {}", collector + 1),
         }

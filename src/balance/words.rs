@@ -22,6 +22,11 @@ pub(super) fn recommendation(report: &Report<'_>) -> Vec<String> {
     if let Some(advice) = &report.advice {
         sentences.push(pins(report, advice));
     }
+    let left_out = report.collectors.pins_left_out();
+    if left_out > 0 {
+        let pins = counted(left_out as u64, "pin");
+        sentences.push(format!("{pins} to collectors that are gone: left out"));
+    }
     sentences
 }
 

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Folder, NOON, done, fails, v5, v9, v9_record};
 
+mod route_file;
+
 /// Writes datagrams as a capture: of exporter 10.0.0.N, so many seconds after noon, with this payload.
 fn capture(folder: &Folder, name: &str, datagrams: &[(u8, u32, Vec<u8>)]) -> String {
     let path = folder.path(name);

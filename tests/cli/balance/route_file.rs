@@ -1,0 +1,202 @@
+//! Route files that are read and written.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::heavy;
+use crate::support::{Folder, done, fails};
+
+const THREE: &str = "192.0.2.1:9995,192.0.2.2:9995,192.0.2.3:9995";
+
+/// Two routes, and settings besides.
+const CURRENT: &str = "\
+# Mine.
+listen = ['127.0.0.1:2055']
+hash = 'xxh3'
+
+[[route]]
+versions = [9, 10]
+collectors = [
+    '192.0.2.1:9995',
+    { address = '192.0.2.2:9995', weight = 2, probe = 'http://192.0.2.2:9180/healthz' },
+]
+down = 'spread'
+pin = [
+    { exporter = '10.0.0.0/30', collector = '192.0.2.1:9995' },
+    { exporter = '10.0.0.1', collector = '192.0.2.2:9995' },
+]
+
+[[route.copy]]
+to = '192.0.2.8:9995'
+every = 10
+
+[[route]]
+versions = [5]
+collectors = ['192.0.2.7:9995']
+";
+
+fn recommended(arguments: &[&str]) -> Value {
+    let text = done(&[arguments, &["--json"]].concat());
+    let mut found: Value = serde_json::from_str(&text).expect(&text);
+    found["recommendation"].take()
+}
+
+#[test]
+fn what_is_recommended_is_a_configuration_with_its_pins() {
+    let folder = Folder::new();
+    let (list, route) = (heavy(&folder), folder.path("route.toml"));
+    let shards = ["--shards", "5", "--hash", "address"];
+    let arguments = [
+        &["balance", &list, "--collectors", THREE, "--output", &route][..],
+        &shards,
+    ];
+    done(&arguments.concat());
+    let expected = "\
+# recommended: 5 shards by address: the fullest of 3 collectors gets 1.80 times its share of the records, and no split \
+that was tried is more even
+# no hash can make it even: 10.0.0.77 alone sends 50.0 % of the records, so that the fullest gets 1.50 times its share \
+at best
+# pin 10.0.0.77 (50.0 %) to 192.0.2.1:9995 and give 192.0.2.1:9995 weight 0: the fullest then gets 1.50 times its share
+
+[[route]]
+versions = [5, 9, 10]
+collectors = [
+    { address = \"192.0.2.1:9995\", weight = 0 },
+    \"192.0.2.2:9995\",
+    \"192.0.2.3:9995\",
+]
+shards = 5
+hash = \"address\"
+down = \"hold\"
+
+[[route.pin]]
+exporter = \"10.0.0.77\"
+collector = \"192.0.2.1:9995\"
+";
+    assert_eq!(fs::read_to_string(&route).unwrap(), expected);
+    // Once it is in use, nothing moves.
+    let arguments = [&["balance", &list, "--current", &route][..], &shards];
+    assert_eq!(recommended(&arguments.concat())["moved"], 0);
+}
+
+#[test]
+fn what_is_in_use_is_kept_and_what_moves_is_counted() {
+    let folder = Folder::new();
+    let hosts = (1..=60).map(|host| format!("10.0.0.{host},10\n"));
+    let list = folder.write("even.csv", hosts.collect::<String>());
+    let current = folder.write("current.toml", CURRENT);
+    let route = folder.path("route.toml");
+    let arguments = [
+        "balance",
+        &list,
+        "--current",
+        &current,
+        "--versions",
+        "9,10",
+        "--shards",
+        "3,7",
+        "--collectors",
+        "192.0.2.2:9995,192.0.2.4:9995",
+        "--output",
+        &route,
+    ];
+    let text = done(&arguments);
+    assert!(text.contains(" moved\n"), "{text}");
+    assert!(
+        text.ends_with("1 pin to collectors that are gone: left out\n"),
+        "{text}"
+    );
+    let written = fs::read_to_string(&route).unwrap();
+    let (_comment, settings) = written.split_once("\n\n").expect("a comment first");
+    let expected = "\
+listen = [\"127.0.0.1:2055\"]
+
+[[route]]
+versions = [9, 10]
+collectors = [
+    { address = \"192.0.2.2:9995\", weight = 2, probe = \"http://192.0.2.2:9180/healthz\" },
+    \"192.0.2.4:9995\",
+]
+shards = 3
+hash = \"address\"
+down = \"spread\"
+
+[[route.pin]]
+exporter = \"10.0.0.1\"
+collector = \"192.0.2.2:9995\"
+
+[[route.copy]]
+to = \"192.0.2.8:9995\"
+every = 10
+
+[[route]]
+versions = [5]
+collectors = [
+    \"192.0.2.7:9995\",
+]
+shards = 2
+hash = \"xxh3\"
+down = \"hold\"
+";
+    assert_eq!(settings, expected);
+}
+
+#[test]
+fn a_route_file_that_does_not_do_is_told() {
+    let folder = Folder::new();
+    let list = heavy(&folder);
+    let current = folder.write("current.toml", CURRENT);
+    for (arguments, what) in [
+        (
+            &["--current", &current][..],
+            "has several routes: say which is to be balanced, by --versions 9,10 or --versions 5",
+        ),
+        (
+            &["--current", &current, "--versions", "7"],
+            "has no route for these versions: take --versions 9,10 or",
+        ),
+        (
+            &[
+                "--current",
+                &current,
+                "--versions",
+                "5",
+                "--collectors",
+                "3",
+            ],
+            "beside --current give the addresses",
+        ),
+        (&["--output", "r.toml"], "needs the collectors' addresses"),
+        (
+            &["--output", "r.toml", "--collectors", "3"],
+            "needs the collectors' addresses",
+        ),
+    ] {
+        let line = fails(2, &[&["balance", &list], arguments].concat());
+        assert!(line.contains(what), "{line}");
+    }
+    let broken = folder.write("broken.toml", "[[route]]\ncollectors = ['here']\n");
+    let line = fails(2, &["balance", &list, "--current", &broken]);
+    assert!(
+        line.contains("broken.toml:2: \"here\" is no address"),
+        "{line}"
+    );
+    // Too few shards for the collectors: there is nothing to write.
+    let route = folder.path("route.toml");
+    let line = fails(
+        1,
+        &[
+            "balance",
+            &list,
+            "--shards",
+            "2",
+            "--collectors",
+            THREE,
+            "--output",
+            &route,
+        ],
+    );
+    assert!(line.contains("no split is recommended"), "{line}");
+    assert!(!fs::exists(&route).unwrap());
+}
