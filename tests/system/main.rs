@@ -14,6 +14,7 @@ mod numbered;
 mod packets;
 mod readers;
 mod route;
+mod route_interop;
 mod route_network;
 mod running;
 mod support;
@@ -78,7 +79,7 @@ fn main() {
             route::garbage_is_counted_and_stops_nothing,
         ),
     ];
-    let where_possible: [(&str, Test); 17] = [
+    let where_possible: [(&str, Test); 20] = [
         (
             "running::every_flow_arrives_once_over_any_address",
             running::every_flow_arrives_once_over_any_address,
@@ -95,6 +96,9 @@ fn main() {
             "readers::others_find_what_was_generated",
             readers::others_find_what_was_generated,
         ),
+        ("route_interop::nfcapd", route_interop::nfcapd),
+        ("route_interop::nfacctd", route_interop::nfacctd),
+        ("route_interop::collect", route_interop::collect),
         (
             "route_network::ipv4_by_sockets",
             route_network::ipv4_by_sockets,
