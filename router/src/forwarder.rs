@@ -361,7 +361,7 @@ impl Forwarder {
         };
         let (source, received_ns) = (datagram.source, datagram.received_ns);
         let mut failed = 0;
-        let each = |payload: &[u8]| {
+        let each = |source: SocketAddr, payload: &[u8]| {
             let outgoing = Outgoing {
                 source,
                 destination,

@@ -15,6 +15,10 @@
 //!   them in order; one that has seen these numbers takes them for repeated, and nothing in them counts twice.
 //!
 //! The rest of their headers is that of the message that follows, so that clocks and uptimes do not jump.
+//!
+//! Some exporters send templates from another port than data. Where a message's own session has no templates, those of
+//! the exporter's other sessions of that domain are sent, each from its own port: with the header of its last message,
+//! whose number a v9 session had last, and which an IPFIX session without data records has yet.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -31,6 +35,9 @@ mod build;
 
 use build::Follows;
 pub(crate) use build::Scratch;
+
+/// So many sessions of an exporter are searched for templates that a session lacks.
+const SIBLINGS_MAX: usize = 64;
 
 /// Who sends: RFC 7011 §8, a transport session and observation domain, per version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,12 +57,21 @@ struct Known {
     since_ns: u64,
 }
 
+impl Known {
+    /// The record, and whether it is an options template's.
+    fn record(&self) -> (&[u8], bool) {
+        (&self.raw, self.is_options)
+    }
+}
+
 /// A template that may be known.
 struct New<'a> {
     id: u16,
     raw: &'a [u8],
     is_options: bool,
     since_ns: u64,
+    /// Of the message that it is in.
+    header: Follows,
 }
 
 impl New<'_> {
@@ -68,9 +84,11 @@ impl New<'_> {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Session {
     templates: BTreeMap<u16, Known>,
+    /// The header of its last message.
+    last: Follows,
     /// The incarnation of the collector that its last message went to.
     told: u64,
     /// The same of those that get copies, mixed.
@@ -144,6 +162,8 @@ impl Templates {
 
     /// What the targets of a message must be told first, by their incarnations; it counts as told then. `None` for a
     /// target that does not get this message.
+    ///
+    /// The session, if templates of it are known, is the last to be forgotten from now on.
     #[inline]
     pub(crate) fn due(
         &mut self,
@@ -152,27 +172,24 @@ impl Templates {
         collector: Option<u64>,
         copies: Option<u64>,
     ) -> Due {
-        let Some(session) = self.heard(source, message) else {
-            return Due::default();
-        };
         let mut due = Due::default();
-        if let Some(collector) = collector {
-            due.collector = session.told != collector;
-            session.told = collector;
-        }
-        if let Some(copies) = copies {
-            due.copies = session.told_copies != copies;
-            session.told_copies = copies;
+        let (Some((key, _)), Some(exporter)) = (
+            session_of(source, message),
+            self.exporters.to_back(&source.ip()),
+        ) else {
+            return due;
+        };
+        if let Some(session) = exporter.sessions.to_back(&key) {
+            if let Some(header) = Follows::new(message) {
+                session.last = header;
+            }
+            session.mark(collector, copies, &mut due);
+        } else {
+            for session in exporter.siblings_mut(key) {
+                session.mark(collector, copies, &mut due);
+            }
         }
         due
-    }
-
-    /// The session that a message is of, if templates of it are known: the last to be forgotten from now on.
-    #[inline]
-    fn heard(&mut self, source: SocketAddr, message: &Message<'_>) -> Option<&mut Session> {
-        let (key, _) = session_of(source, message)?;
-        let exporter = self.exporters.to_back(&source.ip())?;
-        exporter.sessions.to_back(&key)
     }
 
     /// Keeps the templates of a message; whether it has any. `told` are the incarnations of those that get the
@@ -185,7 +202,9 @@ impl Templates {
         received_ns: u64,
         told: (u64, u64),
     ) -> bool {
-        let Some((key, sets)) = session_of(source, message) else {
+        let (Some((key, sets)), Some(header)) =
+            (session_of(source, message), Follows::new(message))
+        else {
             return false;
         };
         let mut has_templates = false;
@@ -205,6 +224,7 @@ impl Templates {
                             raw,
                             is_options: definition.is_options(),
                             since_ns: received_ns,
+                            header,
                         };
                         self.keep(source.ip(), key, &template, told);
                     }
@@ -229,9 +249,10 @@ impl Templates {
         if !exporter.sessions.contains_key(&key) {
             self.counts.domains += 1;
             let session = Session {
+                templates: BTreeMap::new(),
+                last: new.header,
                 told: told.0,
                 told_copies: told.1,
-                ..Session::default()
             };
             exporter.sessions.insert(key, session);
             if exporter.sessions.len() > self.limits.domains_per_exporter {
@@ -286,32 +307,77 @@ impl Templates {
         }
     }
 
-    /// Writes messages with the session's templates that were valid when the message that follows came; hands each over
-    /// and returns how many there were.
+    /// Writes messages with the templates of the session that were valid when the message that follows came, or of the
+    /// exporter's other sessions where that one has none. Hands over each with its source; returns how many there were.
     pub(crate) fn messages(
         &self,
         source: SocketAddr,
         follows: &Message<'_>,
         received_ns: u64,
         scratch: &mut Scratch,
-        each: impl FnMut(&[u8]),
+        mut each: impl FnMut(SocketAddr, &[u8]),
     ) -> u64 {
-        let Some((key, _)) = session_of(source, follows) else {
+        let (Some((key, _)), Some(exporter)) = (
+            session_of(source, follows),
+            self.exporters.get(&source.ip()),
+        ) else {
             return 0;
         };
-        let session = self
-            .exporters
-            .get(&source.ip())
-            .and_then(|exporter| exporter.sessions.get(&key));
-        let (Some(session), Some(follows)) = (session, Follows::new(follows)) else {
-            return 0;
-        };
-        let valid = session.templates.values();
         // A newer layout would make nonsense of an older message.
-        let valid = valid.filter(|known| known.since_ns <= received_ns);
-        scratch.write(&follows, valid.map(|known| (&*known.raw, known.is_options)));
-        scratch.number(&follows);
-        scratch.each(each)
+        let valid = |known: &&Known| known.since_ns <= received_ns;
+        if let (Some(session), Some(follows)) = (exporter.sessions.get(&key), Follows::new(follows))
+        {
+            let known = session.templates.values().filter(valid);
+            scratch.write(&follows, known.map(Known::record));
+            return scratch.each(|message| each(source, message));
+        }
+        let mut count = 0;
+        for (key, session) in exporter.siblings(key) {
+            let known = session.templates.values().filter(valid);
+            scratch.write(&session.last.next(), known.map(Known::record));
+            let source = SocketAddr::new(source.ip(), key.port);
+            count += scratch.each(|message| each(source, message));
+        }
+        count
+    }
+}
+
+impl Exporter {
+    /// The sessions of the same version and domain. Among too many nobody looks: that is no exporter with a port for
+    /// templates.
+    fn siblings(&self, key: SessionKey) -> impl Iterator<Item = (&SessionKey, &Session)> {
+        let few = self.sessions.len() <= SIBLINGS_MAX;
+        let sessions = self.sessions.iter().filter(move |_| few);
+        sessions.filter(move |(other, _)| other.is_sibling(key))
+    }
+
+    /// As [`siblings`](Self::siblings).
+    fn siblings_mut(&mut self, key: SessionKey) -> impl Iterator<Item = &mut Session> {
+        let few = self.sessions.len() <= SIBLINGS_MAX;
+        let sessions = self.sessions.iter_mut().filter(move |_| few);
+        let siblings = sessions.filter(move |(other, _)| other.is_sibling(key));
+        siblings.map(|(_, session)| session)
+    }
+}
+
+impl SessionKey {
+    const fn is_sibling(self, other: Self) -> bool {
+        self.version == other.version && self.domain == other.domain
+    }
+}
+
+impl Session {
+    /// Adds what must be told, which counts as told from now on.
+    #[inline]
+    const fn mark(&mut self, collector: Option<u64>, copies: Option<u64>, due: &mut Due) {
+        if let Some(collector) = collector {
+            due.collector |= self.told != collector;
+            self.told = collector;
+        }
+        if let Some(copies) = copies {
+            due.copies |= self.told_copies != copies;
+            self.told_copies = copies;
+        }
     }
 }
 

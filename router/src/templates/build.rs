@@ -26,6 +26,17 @@ impl Follows {
         }
     }
 
+    /// What would follow the message of this header, if it has no data records.
+    pub(super) const fn next(self) -> Self {
+        match self {
+            Self::V9(mut header) => {
+                header.sequence.0 = header.sequence.0.wrapping_add(1);
+                Self::V9(header)
+            }
+            Self::Ipfix(_) => self,
+        }
+    }
+
     const fn header_bytes(&self) -> usize {
         match self {
             Self::V9(_) => v9::HEADER_LENGTH,
@@ -53,7 +64,7 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// Writes the messages, but their numbers.
+    /// Writes the messages.
     pub(super) fn write<'k>(
         &mut self,
         follows: &Follows,
@@ -96,6 +107,7 @@ impl Scratch {
             open.records += 1;
         }
         self.close(message);
+        self.number(follows);
     }
 
     fn close(&mut self, message: Option<Open>) {
@@ -105,8 +117,8 @@ impl Scratch {
         }
     }
 
-    /// Writes the headers.
-    pub(super) fn number(&mut self, follows: &Follows) {
+    /// Writes the headers, for which the messages must be known all.
+    fn number(&mut self, follows: &Follows) {
         let count = u32::try_from(self.ends.len()).unwrap_or(u32::MAX);
         let mut rest = self.bytes.as_mut_slice();
         let mut start = 0;

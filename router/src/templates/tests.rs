@@ -88,7 +88,10 @@ fn told(templates: &Templates, follows: &[u8], at_ns: u64) -> Vec<Vec<u8>> {
     let mut scratch = Scratch::default();
     let mut messages = Vec::new();
     let follows = Message::parse(follows).unwrap();
-    let each = |payload: &[u8]| messages.push(payload.to_vec());
+    let each = |from, payload: &[u8]| {
+        assert_eq!(from, source());
+        messages.push(payload.to_vec());
+    };
     let count = templates.messages(source(), &follows, at_ns, &mut scratch, each);
     assert_eq!(count, messages.len() as u64);
     messages
@@ -263,6 +266,53 @@ fn each_incarnation_is_told_once() {
     // One that gets nothing now is not told.
     assert!(due(&mut templates, None, Some(5)).copies);
     assert_eq!(due(&mut templates, Some(1), Some(5)), nothing);
+}
+
+#[test]
+fn templates_of_another_port_are_sent_from_there() {
+    for (write, numbers) in [
+        (
+            v9_message as fn(_, _, &[Template], &[u16]) -> Vec<u8>,
+            [7, 8],
+        ),
+        (ipfix_message, [7, 7]),
+    ] {
+        let mut templates = Templates::new(Limits::default());
+        let told_by = write(numbers[0], 1, &[template(256, 3)], &[]);
+        learn(&mut templates, &told_by, 1);
+        let again = write(numbers[1], 1, &[template(257, 3)], &[]);
+        templates.due(source(), &Message::parse(&again).unwrap(), Some(1), None);
+        learn(&mut templates, &again, 2);
+        // Of another domain: it has nothing to do with it.
+        learn(&mut templates, &write(1, 2, &[template(258, 3)], &[]), 2);
+        let data = write(900, 1, &[], &[256]);
+        let data = Message::parse(&data).unwrap();
+        let from = SocketAddr::new(source().ip(), 50_001);
+        assert_eq!(templates.due(from, &data, Some(1), None), Due::default());
+        assert!(templates.due(from, &data, Some(2), None).collector);
+        assert_eq!(templates.due(from, &data, Some(2), None), Due::default());
+        let mut messages = Vec::new();
+        let each = |from, payload: &[u8]| messages.push((from, payload.to_vec()));
+        templates.messages(from, &data, 3, &mut Scratch::default(), each);
+        let [(from, message)] = messages.as_slice() else {
+            panic!("{messages:?}");
+        };
+        assert_eq!(*from, source());
+        assert_eq!(defined(message), [template(256, 3), template(257, 3)]);
+        let number = match Message::parse(message).unwrap() {
+            Message::V9(message) => message.header.sequence.0,
+            Message::Ipfix(message) => message.header.sequence.0,
+            Message::Fixed(_) => panic!("no templates"),
+        };
+        assert_eq!(number, numbers[1]);
+        // Its own port is told no more.
+        let next = write(numbers[1] + 1, 1, &[], &[256]);
+        let next = Message::parse(&next).unwrap();
+        assert_eq!(
+            templates.due(source(), &next, Some(2), None),
+            Due::default()
+        );
+    }
 }
 
 #[test]
