@@ -98,3 +98,35 @@ fn list(versions: &[u8]) -> String {
     let versions: Vec<String> = versions.iter().map(ToString::to_string).collect();
     versions.join(",")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use forebay_router::{Down, Hash, is_prime};
+
+    use super::*;
+
+    fn example() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/route.toml")
+    }
+
+    #[test]
+    fn the_example_is_a_configuration_that_says_what_its_comments_say() {
+        let current = Current::load(&example(), &[9]).expect("it is checked whole");
+        let route = current.route();
+        assert_eq!(route.versions, [9, 10]);
+        assert_eq!(route.collectors.len(), 7);
+        assert!(is_prime(route.shards.get()));
+        assert_eq!((route.hash, route.down), (Hash::Address, Down::Spread));
+        let border = "203.0.113.1".parse().expect("an address");
+        let seventh = route.collectors.last().map(|collector| collector.address);
+        assert_eq!(current.collector_of(border), seventh);
+        assert!(current.settings.contains_key("spool"));
+        assert!(!current.settings.contains_key("route"));
+
+        let v5 = Current::load(&example(), &[5]).expect("the other route");
+        assert_eq!(v5.index(), 1);
+        assert_eq!(v5.route().down, Down::Spool);
+    }
+}
