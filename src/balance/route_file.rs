@@ -1,8 +1,8 @@
 //! The recommended split as a configuration of `forebay route`.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::{fs, io};
 
 use anyhow::{Context, Result, bail};
 use forebay_router::{Collector, Pin, Prefix, Route};
@@ -42,7 +42,22 @@ pub(super) fn write(
         text.push('\n');
         text.push_str(&table(route));
     }
-    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    put(path, &text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Puts a file in its place whole: a router may look at it any moment. What is no file is written to as it is.
+fn put(path: &Path, text: &str) -> io::Result<()> {
+    let (Some(name), false) = (
+        path.file_name(),
+        fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()),
+    ) else {
+        return fs::write(path, text);
+    };
+    let mut new_name = name.to_owned();
+    new_name.push(".new");
+    let new = path.with_file_name(new_name);
+    fs::write(&new, text)?;
+    fs::rename(&new, path)
 }
 
 fn recommended(report: &Report<'_>, current: Option<&Current>, versions: &[u8]) -> Option<Route> {

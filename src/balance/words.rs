@@ -115,7 +115,8 @@ fn uneven(report: &Report<'_>, chosen: &Evaluation) -> String {
         )
     } else {
         format!(
-            "no hash that was tried makes it even: few exporters send most of it ({} alone {share} of the {measure})",
+            "no hash that was tried makes it even: {}, of which {} sends {share} of the {measure}, are too few or too different for that",
+            counted(heaviest.len() as u64, "exporter"),
             first.exporter
         )
     }

@@ -157,8 +157,8 @@ fn json_holds_every_load() {
             "text": [
                 "recommended: 2 shards by address: the fullest shard gets 1.38 times the mean records, and no split \
                  that was tried is more even",
-                "no hash that was tried makes it even: few exporters send most of it (10.0.0.3 alone 37.5 % of the \
-                 records)",
+                "no hash that was tried makes it even: 3 exporters, of which 10.0.0.3 sends 37.5 % of the records, are \
+                 too few or too different for that",
                 "pin 10.0.0.1 (31.2 %) to shard 0: the fullest then gets 1.25 times its share",
             ],
         },

@@ -75,6 +75,7 @@ exporter = \"10.0.0.77\"
 collector = \"192.0.2.1:9995\"
 ";
     assert_eq!(fs::read_to_string(&route).unwrap(), expected);
+    assert!(!fs::exists(folder.path("route.toml.new")).unwrap());
     // Once it is in use, nothing moves.
     let arguments = [&["balance", &list, "--current", &route][..], &shards];
     assert_eq!(recommended(&arguments.concat())["moved"], 0);
@@ -198,5 +199,8 @@ fn a_route_file_that_does_not_do_is_told() {
         ],
     );
     assert!(line.contains("no split is recommended"), "{line}");
+    let arguments = ["balance", &list, "--collectors", THREE, "--output"];
+    let line = fails(1, &[&arguments[..], &["/nowhere/r.toml"]].concat());
+    assert!(line.contains("cannot write /nowhere/r.toml"), "{line}");
     assert!(!fs::exists(&route).unwrap());
 }
