@@ -355,6 +355,9 @@ impl Router {
             .args(["--shards", &SHARDS.to_string()]);
         let running = spaces::Logged::start(command);
         running.wait_for("threads: 2");
+        // What it opened took CAP_NET_RAW; nothing that it does from now on takes that or CAP_NET_ADMIN.
+        let kept = running.capabilities();
+        assert_eq!(kept & (1 << 12 | 1 << 13), 0, "{kept:x}");
         Self { running }
     }
 

@@ -221,6 +221,14 @@ impl Logged {
         self.log.lock().expect("no reader panics").clone()
     }
 
+    /// The capabilities that its main thread has, of proc(5).
+    pub(super) fn capabilities(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+        u64::from_str_radix(line.expect("it is told").trim(), 16).expect("a number")
+    }
+
     /// Waits until it has logged this.
     pub(super) fn wait_for(&self, text: &str) {
         wait_for(&format!("{text:?} in the log: {}", self.log()), || {
