@@ -92,11 +92,13 @@ impl Seeds {
             if !input.is_empty() && input.len() + datagram.payload.len() > SEED_BYTES {
                 let full = std::mem::take(input);
                 self.write(target, &full)?;
+                self.write("forward", &full)?;
             }
             push_frame(inputs.entry(key).or_default(), datagram.payload);
         }
         for ((target, _), input) in inputs {
             self.write(target, &input)?;
+            self.write("forward", &input)?;
         }
         Ok(())
     }
