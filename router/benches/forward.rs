@@ -28,7 +28,11 @@ struct Nowhere;
 impl Outlet for Nowhere {
     fn send(&mut self, datagrams: &[Outgoing<'_>], _failed: &mut dyn FnMut(usize, io::Error)) {
         for datagram in datagrams {
-            black_box((datagram.source, datagram.destination, datagram.payload.len()));
+            black_box((
+                datagram.source,
+                datagram.destination,
+                datagram.payload.len(),
+            ));
         }
     }
 

@@ -115,7 +115,7 @@ impl Forwarder {
     }
 
     /// Goes on with another configuration. What is known of exporters, and of the collectors that stay, is kept.
-    pub(crate) fn adopt(&mut self, routing: Arc<Routing>) {
+    pub fn adopt(&mut self, routing: Arc<Routing>) {
         let mut before: Vec<(SocketAddr, TargetState)> = self
             .routing
             .targets
