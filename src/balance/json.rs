@@ -106,6 +106,7 @@ fn recommendation(report: &Report<'_>) -> Value {
             "pins": pins.collect::<Value>(),
             "weights": advice.weights,
             "imbalance": rounded(Some(advice.imbalance)),
+            "moved": advice.moved,
         })
     });
     json!({

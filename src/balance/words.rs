@@ -65,15 +65,16 @@ fn take(report: &Report<'_>, chosen: &Evaluation, reason: Reason) -> String {
         ),
         Reason::NearLowest(lowest) => near_lowest(report, chosen, lowest),
     });
-    if let Some(moved) = chosen.moved {
-        let exporters = report.balance.exporters.len() as u64;
-        text.push_str(&format!(
-            "; {} of {} move",
-            thousands(moved),
-            counted(exporters, "exporter")
-        ));
-    }
+    text.push_str(&moves(report, chosen.moved));
     text
+}
+
+fn moves(report: &Report<'_>, moved: Option<u64>) -> String {
+    moved.map_or(String::new(), |moved| {
+        let exporters = report.balance.exporters.len() as u64;
+        let exporters = counted(exporters, "exporter");
+        format!("; {} of {exporters} move", thousands(moved))
+    })
 }
 
 fn near_lowest(report: &Report<'_>, chosen: &Evaluation, lowest: usize) -> String {
@@ -149,6 +150,7 @@ fn pins(report: &Report<'_>, advice: &Advice) -> String {
         ": the fullest then gets {:.2} times its share",
         advice.imbalance
     ));
+    text.push_str(&moves(report, advice.moved));
     text
 }
 

@@ -153,6 +153,7 @@ fn json_holds_every_load() {
                 "pins": [{ "exporter": "10.0.0.1", "collector": "shard 0", "share": 0.3125 }],
                 "weights": [1, 1],
                 "imbalance": 1.25,
+                "moved": null,
             },
             "text": [
                 "recommended: 2 shards by address: the fullest shard gets 1.38 times the mean records, and no split \

@@ -31,6 +31,8 @@ pub struct Advice {
     pub weights: Vec<u32>,
     /// The imbalance with these pins and weights.
     pub imbalance: f64,
+    /// Exporters that would go to another collector than now; `None` where that is not known.
+    pub moved: Option<u64>,
 }
 
 impl Balance {
@@ -148,7 +150,19 @@ impl Plan<'_> {
             loads.get_mut(collector)?.add(&pin.load);
             placed.push((*pin, collector));
         }
+        let moved = |exporter: &ExporterLoad| {
+            let pin = placed
+                .iter()
+                .find(|(pin, _)| pin.exporter == exporter.exporter);
+            let pinned = pin.map_or(exporter.pinned, |(_, collector)| Some(*collector));
+            exporter.current != sheet.part(exporter.exporter, pinned)
+        };
+        let knows_current = self.balance.knows_current && self.evaluation.collectors.is_some();
         Some(Advice {
+            moved: knows_current.then(|| {
+                let exporters = self.balance.exporters.iter();
+                exporters.filter(|exporter| moved(exporter)).count() as u64
+            }),
             pins: placed
                 .iter()
                 // Where its hash sends it anyway it needs no pin.

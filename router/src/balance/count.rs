@@ -123,6 +123,7 @@ impl<'a> Counter<'a> {
                 exporter,
                 load: Load::default(),
                 pinned: (self.setup.pinned)(exporter).filter(|collector| *collector < collectors),
+                current: None,
             },
             second: Load::default(),
         });

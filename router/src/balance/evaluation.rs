@@ -14,6 +14,8 @@ pub struct ExporterLoad {
     pub load: Load,
     /// The collector that it is pinned to.
     pub pinned: Option<usize>,
+    /// The collector that it is sent to now; `None` where that is none of them, or not known.
+    pub current: Option<usize>,
 }
 
 /// The second in which a collector (or a shard, where there are no collectors) had more to take than in any other: the
@@ -82,6 +84,8 @@ pub struct Balance {
     pub seconds: u64,
     /// The splits, in the order of the setup.
     pub evaluations: Vec<Evaluation>,
+    /// Whether it is known where exporters are sent to now.
+    pub(super) knows_current: bool,
 }
 
 impl Balance {
@@ -98,9 +102,15 @@ impl Balance {
         for exporter in &exporters {
             total.add(&exporter.load);
         }
+        if let Some(current) = current {
+            for exporter in &mut exporters {
+                exporter.current = current(exporter.exporter);
+            }
+        }
+        let knows_current = current.is_some();
         let evaluations = sheets
             .into_iter()
-            .map(|sheet| sheet.evaluate(&exporters, &total, current))
+            .map(|sheet| sheet.evaluate(&exporters, &total, knows_current))
             .collect();
         Self {
             exporters,
@@ -109,6 +119,7 @@ impl Balance {
             weights,
             seconds,
             evaluations,
+            knows_current,
         }
     }
 
@@ -241,12 +252,7 @@ impl Sheet {
         parts
     }
 
-    fn evaluate(
-        self,
-        exporters: &[ExporterLoad],
-        total: &Load,
-        current: Option<&dyn Fn(IpAddr) -> Option<usize>>,
-    ) -> Evaluation {
+    fn evaluate(self, exporters: &[ExporterLoad], total: &Load, knows_current: bool) -> Evaluation {
         let mut shards = vec![Load::default(); self.split.shards.get() as usize];
         for exporter in exporters.iter().filter(|e| e.pinned.is_none()) {
             let shard = self.split.hash.shard(exporter.exporter, self.split.shards);
@@ -255,9 +261,9 @@ impl Sheet {
             }
         }
         let parts = self.loads(exporters);
-        let moved = current.filter(|_| self.table.is_some()).map(|current| {
+        let moved = (knows_current && self.table.is_some()).then(|| {
             let moved = exporters.iter().filter(|exporter| {
-                current(exporter.exporter) != self.part(exporter.exporter, exporter.pinned)
+                exporter.current != self.part(exporter.exporter, exporter.pinned)
             });
             moved.count() as u64
         });

@@ -323,6 +323,22 @@ fn exporters_that_meet_by_chance_are_pinned_apart() {
 }
 
 #[test]
+fn who_moves_by_a_pin_is_counted_too() {
+    let mut counter = Counter::new(setup(splits([2], &[Hash::Address]), &[1, 1]));
+    // All even ones: they meet at collector 0, where they are now.
+    for number in [0, 2, 4, 6] {
+        counter.add(exporter(number), None, &load(10));
+    }
+    let balance = counter.finish(Some(&|_| Some(0)));
+    let evaluation = &balance.evaluations[0];
+    assert_eq!(evaluation.moved, Some(0));
+    let advice = balance
+        .advise(evaluation, Measure::Records)
+        .expect("it can be helped");
+    assert_eq!((advice.imbalance, advice.moved), (1.0, Some(2)));
+}
+
+#[test]
 fn pins_that_are_there_are_kept_and_a_split_that_is_even_needs_none() {
     let pinned = |address: IpAddr| (address == exporter(0)).then_some(1);
     let mut counter = Counter::new(Setup {
