@@ -115,6 +115,11 @@ impl Collector {
         self.child.id()
     }
 
+    /// Where its status is.
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.http
+    }
+
     /// What it has logged so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().expect("no reader panics").clone()

@@ -79,7 +79,7 @@ fn main() {
             route::garbage_is_counted_and_stops_nothing,
         ),
     ];
-    let where_possible: [(&str, Test); 20] = [
+    let where_possible: [(&str, Test); 21] = [
         (
             "running::every_flow_arrives_once_over_any_address",
             running::every_flow_arrives_once_over_any_address,
@@ -99,6 +99,7 @@ fn main() {
         ("route_interop::nfcapd", route_interop::nfcapd),
         ("route_interop::nfacctd", route_interop::nfacctd),
         ("route_interop::collect", route_interop::collect),
+        ("route_interop::balance", route_interop::balance),
         (
             "route_network::ipv4_by_sockets",
             route_network::ipv4_by_sockets,

@@ -124,6 +124,60 @@ fn totals_are_the_same(start: &dyn Fn(&Path) -> Box<dyn Sink>) -> Outcome {
     Ok(Completion::Completed)
 }
 
+/// `balance` finds by the status of a router, and of the collector behind it, what it finds in the capture.
+pub(crate) fn balance() -> Outcome {
+    if let Err(error) = RawSender::open() {
+        return needs::missing(error.to_string());
+    }
+    let folder = tempfile::tempdir()?;
+    let flags = [
+        "--exporters=20",
+        "--flows=5000",
+        "--first-exporter=10.78.0.1",
+    ];
+    let capture = generate(folder.path(), "generated.pcap", &flags);
+    let datagrams = read(std::slice::from_ref(&capture));
+    let collector = Collector::start(&folder.path().join("flows"), &["--rotate=1h"]);
+    let to = format!("--to={}", collector.address());
+    let router = Collector::start_router(free_udp_address(own_loopback()), &[&to]);
+    send(&datagrams, router.address());
+    collector.wait_for_stat("/total/datagrams", datagrams.len() as u64);
+
+    let found = |input: &str| -> serde_json::Value {
+        let output = Command::new(env!("CARGO_BIN_EXE_forebay"))
+            .args(["balance", "--json", input])
+            .output()
+            .expect("it starts");
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    };
+    let of_capture = found(capture.to_str().expect("UTF-8"));
+    let of_collector = found(&format!("http://{}", collector.http()));
+    // Threads publish what they count from time to time.
+    let of_router = wait_for("all datagrams in the router's status", || {
+        let of_router = found(&format!("http://{}", router.http()));
+        let datagrams = &of_router["total"]["datagrams"];
+        (*datagrams == of_capture["total"]["datagrams"]).then_some(of_router)
+    });
+    assert_eq!(of_capture["exporters"], 20);
+    assert_eq!(of_collector["total"], of_capture["total"]);
+    // A router does not look at records.
+    assert_eq!(of_router["measure"], "datagrams");
+    for measure in ["datagrams", "bytes"] {
+        assert_eq!(of_router["total"][measure], of_capture["total"][measure]);
+        for split in [0, 7] {
+            let imbalance = |found: &serde_json::Value, split: usize| {
+                found["splits"][split]["imbalance"][measure].as_f64()
+            };
+            let expected = imbalance(&of_capture, split);
+            assert!(expected >= Some(1.0));
+            assert_eq!(imbalance(&of_router, split), expected);
+            assert_eq!(imbalance(&of_collector, split), expected);
+        }
+    }
+    Ok(Completion::Completed)
+}
+
 /// The captures that decoders are held against.
 fn captures(corpus: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(corpus).expect("FOREBAY_CORPUS is a folder");
