@@ -50,11 +50,10 @@ pub(crate) fn run(flags: Flags) -> Result<Outcome> {
     let http = settings.fixed.http.map(http::listen).transpose()?;
     let outlets = open_outlets(&settings)?;
     let (inputs, from) = open_inputs(&settings, &routing)?;
+    // Before there are threads, each of which would keep its own.
     if let Err(error) = drop_network_privileges() {
         tracing::warn!("the right to raw and packet sockets is kept: {error}");
     }
-    // Before there are threads, each of which would keep its own.
-    drop_network_privileges().context("cannot give up the privileges for raw sockets")?;
     let (router, workers) = Router::start(routing, settings.setup(), clock::unix_us)?;
     let router = Arc::new(router);
     let control = router.control();
