@@ -42,7 +42,7 @@ fn totals(report: &Report<'_>) -> String {
         let mut part = format!("{} {measure}", thousands(balance.total.of(measure)));
         if measure == Measure::Records && tally.estimated_records > 0 {
             part.push_str(&format!(
-                " ({} estimated: their templates came before the capture)",
+                " ({} estimated: their templates were not seen before them)",
                 thousands(tally.estimated_records)
             ));
         }

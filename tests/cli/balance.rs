@@ -58,7 +58,7 @@ fn a_capture_is_evaluated_as_a_table() {
     let folder = Folder::new();
     let text = done(&["balance", &odd_hosts(&folder), "--shards", "2..4"]);
     let expected = "\
-6 exporters: 20 datagrams, 22 records (2 estimated: their templates came before the capture), 1,536 bytes in 3 seconds
+6 exporters: 20 datagrams, 22 records (2 estimated: their templates were not seen before them), 1,536 bytes in 3 seconds
 left out: 1 datagram of other versions or of something else
 heaviest by records: 10.0.0.9 22.7 %, 10.0.0.11 22.7 %, 10.0.0.1 13.6 %
 imbalance: the fullest shard, over the mean; 1.00 is even
