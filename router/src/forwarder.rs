@@ -74,6 +74,8 @@ pub struct Forwarder {
     orphans: Vec<Spool>,
     scratch: Scratch,
     taken: Taken,
+    /// The latest time of receipt.
+    latest_ns: u64,
     /// What came since the last look at the spools, and when that was.
     arrived: usize,
     looked_us: i64,
@@ -105,6 +107,7 @@ impl Forwarder {
             orphans: Vec::new(),
             scratch: Scratch::default(),
             taken: Taken::default(),
+            latest_ns: 0,
             arrived: 0,
             looked_us: 0,
             allowance: 0.0,
@@ -178,6 +181,12 @@ impl Forwarder {
             let exporter = self.exporters.heard(datagram.source.ip());
             exporter.received.add(tally);
             exporter.last_ns = datagram.received_ns;
+            // What came later has a later time, even if somebody sets the clock back: templates go by it.
+            self.latest_ns = self.latest_ns.max(datagram.received_ns);
+            let datagram = Datagram {
+                received_ns: self.latest_ns,
+                ..datagram
+            };
             self.route(
                 &routing,
                 &datagram,

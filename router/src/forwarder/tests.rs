@@ -430,6 +430,28 @@ fn who_takes_over_is_told_the_templates_first() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_hides_no_template() {
+    let mut rig = Rig::new(&down(Down::Spread, &[1, 1]));
+    let source = exporter(1);
+    let message = |payload, received_ns| Datagram {
+        source,
+        destination: SocketAddr::from(([198, 51, 100, 1], 2055)),
+        received_ns,
+        payload,
+    };
+    let (first, next) = (v9(1, true), v9(2, false));
+    rig.forwarder
+        .forward([message(&first, 9_000)].into_iter(), &mut rig.outlet);
+    let collector = rig.outlet.take()[0].destination;
+    rig.set(usize::from(collector == address(2)), false);
+    rig.forwarder
+        .forward([message(&next, 5)].into_iter(), &mut rig.outlet);
+    let sent = rig.outlet.take();
+    assert_eq!(sent.len(), 2);
+    assert!(is_templates(&sent[0].payload));
+}
+
+#[test]
 fn copies_that_come_back_are_told_too() {
     let mut rig = Rig::new(&one_route(Route {
         copies: vec![CopyTo {
