@@ -569,7 +569,8 @@ pub(crate) fn without_the_right_to_forge_it_says_which() -> Outcome {
 pub(crate) fn garbage_is_counted_and_stops_nothing() {
     let farm = Farm::new(1);
     let listen = free_udp_address(own_loopback());
-    let router = Collector::start_router(listen, &[&farm.to(), "--source=own"]);
+    let flags = [&farm.to(), "--source=own", "--fail-on-loss", "--log=json"];
+    let router = Collector::start_router(listen, &flags);
     let socket = std::net::UdpSocket::bind((host(200), 0)).expect("loopback");
     let mut expected: BTreeMap<&str, u64> = BTreeMap::new();
     for length in 0..50_u16 {
@@ -593,6 +594,7 @@ pub(crate) fn garbage_is_counted_and_stops_nothing() {
     check_books(&router);
     let forwarded = expected.remove("forwarded").expect("some were");
     assert_eq!(router.stat("/total/forwarded/datagrams"), forwarded);
+    let rejected: u64 = expected.values().sum();
     for (reason, count) in expected {
         assert_eq!(
             router.stat(&format!("/total/rejected/{reason}")),
@@ -601,6 +603,13 @@ pub(crate) fn garbage_is_counted_and_stops_nothing() {
         );
     }
     let ended = router.end();
-    assert!(ended.status.success(), "{}", ended.log);
+    assert_eq!(ended.status.code(), Some(3), "{}", ended.log);
+    let last = ended.log.lines().last().expect("a summary");
+    let last: serde_json::Value = serde_json::from_str(last).expect("JSON");
+    assert_eq!(
+        (&last["message"], &last["received"]),
+        (&"ended".into(), &350.into())
+    );
+    assert_eq!(last["rejected"], rejected);
     farm.finish();
 }
