@@ -79,7 +79,7 @@ fn main() {
             route::garbage_is_counted_and_stops_nothing,
         ),
     ];
-    let where_possible: [(&str, Test); 21] = [
+    let where_possible: [(&str, Test); 22] = [
         (
             "running::every_flow_arrives_once_over_any_address",
             running::every_flow_arrives_once_over_any_address,
@@ -135,6 +135,10 @@ fn main() {
         (
             "route::what_waits_at_the_end_is_sent_after_the_next_start",
             route::what_waits_at_the_end_is_sent_after_the_next_start,
+        ),
+        (
+            "route::packets_are_taken_beside_a_collector_and_never_twice",
+            route::packets_are_taken_beside_a_collector_and_never_twice,
         ),
         (
             "route::without_the_right_to_forge_it_says_which",

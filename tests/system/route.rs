@@ -397,6 +397,45 @@ pub(crate) fn a_reload_under_load_loses_and_repeats_nothing() -> Outcome {
     Ok(Completion::Completed)
 }
 
+pub(crate) fn packets_are_taken_beside_a_collector_and_never_twice() -> Outcome {
+    if let Some(why) = cannot_forge() {
+        return needs::missing(why);
+    }
+    const EXPORTERS: u8 = 12;
+    let farm = Farm::new(3);
+    // The first has the port that exporters send to. On loopback, what is sent to the others passes the ring too.
+    let beside = farm.addresses[0];
+    let config = farm.write("route.toml", &[1], "");
+    let flag = format!("--config={}", config.display());
+    let flags = [&flag, "--input=packets", "--ring-size=4MiB", "--threads=2"];
+    let router = Collector::start_router(beside, &flags);
+    let exporters = Exporters::start(beside, EXPORTERS);
+    wait_for("messages", || (forwarded(&router) > 100).then_some(()));
+    farm.write("route.toml", &[1, 2], "shards = 2\nhash = 'address'\n");
+    router.signal("HUP");
+    router.wait_for_stat("/reloads", 1);
+    let before = forwarded(&router);
+    wait_for("messages", || {
+        (forwarded(&router) > before + 100).then_some(())
+    });
+    let sent = exporters.stop();
+    wait_for("all to be forwarded", || {
+        (forwarded(&router) >= sent).then_some(())
+    });
+    wait_for("all messages at both", || {
+        (farm.messages() >= 2 * sent).then_some(())
+    });
+    check_books(&router);
+    let ended = router.end();
+    assert!(ended.log.contains("nothing lost"), "{}", ended.log);
+    let flows = farm.finish();
+    let beside = once(&flows[0]);
+    assert_eq!(beside.len() as u64, sent * u64::from(FLOWS));
+    assert!(!flows[2].is_empty());
+    assert_eq!(once(&flows[1..].concat()), beside);
+    Ok(Completion::Completed)
+}
+
 /// A collector ends and comes back under load. What was sent to it before it was known to be down is lost, and nothing
 /// else.
 fn outage(policy: &str, count: usize) -> Outcome {
