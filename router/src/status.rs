@@ -117,6 +117,15 @@ impl Status {
         exporters
     }
 
+    /// How many exporters are known: each is one thread's.
+    #[must_use]
+    pub fn exporter_count(&self) -> usize {
+        self.threads
+            .iter()
+            .map(|thread| thread.exporters.len())
+            .sum()
+    }
+
     /// What was counted of exporters that were put out, and how many they were.
     #[must_use]
     pub fn others(&self) -> (ExporterCounters, u64) {

@@ -219,7 +219,7 @@ fn tables(out: &mut String, status: &Status) {
         (
             "route_exporters",
             "Exporter addresses known.",
-            status.exporters().len() as u64,
+            status.exporter_count() as u64,
         ),
         ("route_templates", "Templates kept.", templates.templates),
         ("route_template_bytes", "Their bytes.", templates.bytes),

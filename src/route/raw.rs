@@ -70,7 +70,7 @@ pub(crate) struct Raw {
     #[arg(long, value_name = "IF,…", value_delimiter = ',')]
     pub(super) interface: Vec<String>,
 
-    /// The collectors; more of them can be said in a file
+    /// The collectors; a file can say more of them
     #[arg(long, value_name = "ADDR:PORT,…", value_delimiter = ',')]
     pub(super) to: Vec<Address>,
 

@@ -45,7 +45,7 @@ pub(super) fn status_line(status: &Status, rates: &mut Rates, now: Instant) -> S
         "{} datagrams/s  {} of {}  {}",
         thousands(rates.per_second(total.received.datagrams, now)),
         counted(total.received.datagrams, "datagram"),
-        counted(status.exporters().len() as u64, "exporter"),
+        counted(status.exporter_count() as u64, "exporter"),
         losses(status, &total)
     );
     let down = status.up.iter().filter(|(_, up)| !up).count();
@@ -64,7 +64,7 @@ pub(super) fn ended(status: &Status) -> String {
     let mut text = format!(
         "{} of {}, {} forwarded; {}",
         counted(total.received.datagrams, "datagram"),
-        counted(status.exporters().len() as u64, "exporter"),
+        counted(status.exporter_count() as u64, "exporter"),
         thousands(total.forwarded.datagrams),
         losses(status, &total)
     );
