@@ -21,8 +21,10 @@ use crate::units::{Count, Period, export_version, socket_address};
 
 mod pace;
 mod report;
+mod search;
 
 use pace::RateOrRange;
+use search::{SearchFlags, Subject};
 
 /// Send a capture's export messages to a collector.
 ///
@@ -97,6 +99,9 @@ pub(crate) struct Flags {
     /// Write the report as JSON
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    search: SearchFlags,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -111,6 +116,7 @@ enum SourceFlag {
 
 pub(crate) fn run(flags: &Flags) -> Result<Outcome> {
     let pace = pace::of(flags)?;
+    flags.search.check()?;
     let filter = filter(flags)?;
     let recording = Recording::open(&flags.capture, &filter)?;
     if let Some(torn) = recording.torn() {
@@ -118,14 +124,25 @@ pub(crate) fn run(flags: &Flags) -> Result<Outcome> {
     }
     pace.check_for(&recording).map_err(usage)?;
     let source = source(flags, &recording)?;
-    let options = PlayOptions {
-        loops: Some(flags.loops.0).filter(|&loops| loops > 0),
-        rebase: flags.rebase,
-        prime: flags.prime,
+    let options = if flags.search.is_asked() {
+        search::PLAY_OPTIONS
+    } else {
+        PlayOptions {
+            loops: Some(flags.loops.0).filter(|&loops| loops > 0),
+            rebase: flags.rebase,
+            prime: flags.prime,
+        }
     };
     let mut player = Player::new(recording, flags.to, source, options)?;
     drop_network_privileges().context("cannot give up the privileges for raw sockets")?;
     let stop = stop_by_signal()?;
+    if flags.search.is_asked() {
+        let subject = Subject {
+            recording: &flags.capture,
+            target: flags.to,
+        };
+        return search::run(&flags.search, &subject, &mut player, flags.json, &stop);
+    }
     let in_all = options.loops.map(|loops| {
         let recording = player.recording();
         recording.datagrams().saturating_mul(loops)
