@@ -7,12 +7,13 @@
 //! [`CaptureReader`] takes Ethernet with VLAN tags, Linux cooked v1 and v2, raw IP and
 //! loopback; IPv4 with options and IPv6 with extension headers; in classic pcap of
 //! either time unit and byte order, and in pcapng with any number of sections and
-//! interfaces. It does not check checksums, nor does it filter: every whole UDP
-//! datagram is handed over, whatever its ports.
+//! interfaces; compressed by zstd or not. It does not check checksums, nor does it filter: every
+//! whole UDP datagram is handed over, whatever its ports.
 //!
 //! The format is read here rather than by a library: what is needed is small, it must
 //! not allocate per packet, and a torn tail must be told from damage.
 
+mod blocks;
 pub(crate) mod bytes;
 mod error;
 pub(crate) mod fragments;
@@ -35,8 +36,12 @@ use frame::{Found, Link, Udp};
 use pcap::Pcap;
 use pcapng::{PacketHeader, Section};
 use window::Window;
-pub use writer::{CaptureWriteError, CaptureWriter};
+pub use writer::{CaptureFormat, CaptureStatistics, CaptureWriteError, CaptureWriter};
 
+/// What a zstd frame begins with: RFC 8878, section 3.1.1.
+const ZSTD_MAGIC: [u8; 4] = 0xfd2f_b528_u32.to_le_bytes();
+/// The largest window that a frame may ask for, 2²⁷ bytes: what `zstd` itself takes unasked.
+const ZSTD_WINDOW_LOG: u32 = 27;
 /// The longest frame a record may hold: libpcap's largest snapshot length.
 const MAX_FRAME_BYTES: u32 = 262_144;
 
@@ -160,6 +165,9 @@ impl CaptureReader {
             finished: false,
         };
         reader.ensure(4)?;
+        if reader.window.bytes().starts_with(&ZSTD_MAGIC) {
+            reader.decompress()?;
+        }
         let Some(pcap) = Pcap::recognise(reader.window.bytes()) else {
             if pcapng::recognise(reader.window.bytes()) {
                 return Ok(reader);
@@ -221,7 +229,7 @@ impl CaptureReader {
         &self.counts
     }
 
-    /// Bytes of the file read so far.
+    /// Bytes of the file read so far; of a compressed one, of what it holds.
     pub fn offset(&self) -> u64 {
         self.window.offset() + self.unread
     }
@@ -425,9 +433,29 @@ impl CaptureReader {
         Ok(())
     }
 
+    /// Reads on from what the input, which has just begun, is the compressed form of.
+    fn decompress(&mut self) -> Result<(), CaptureError> {
+        let empty = Window::new(Box::new(io::empty()));
+        let compressed = std::mem::replace(&mut self.window, empty).into_input();
+        let opened = zstd::stream::read::Decoder::new(compressed).and_then(|mut decoder| {
+            decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+            Ok(decoder)
+        });
+        match opened {
+            Ok(decoder) => self.window = Window::new(Box::new(decoder)),
+            Err(source) => return Err(self.read_error(source)),
+        }
+        self.ensure(4).map(|_| ())
+    }
+
     fn ensure(&mut self, needed: usize) -> Result<bool, CaptureError> {
         match self.window.ensure(needed) {
             Ok(there) => Ok(there),
+            // A compressed capture ends inside a frame.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                let there = self.window.bytes().len();
+                Err(self.torn(needed.saturating_sub(there) as u64))
+            }
             Err(source) => Err(self.read_error(source)),
         }
     }
@@ -451,6 +479,7 @@ impl CaptureReader {
                 offset,
                 missing,
             }),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(self.torn(1)),
             Err(source) => Err(self.read_error(source)),
         }
     }

@@ -26,6 +26,12 @@ impl Window {
         }
     }
 
+    /// The input from the window's beginning on.
+    pub(super) fn into_input(self) -> Box<dyn Read + Send> {
+        let held = self.bytes().to_vec();
+        Box::new(io::Cursor::new(held).chain(self.input))
+    }
+
     /// Where the window begins in the input, in bytes.
     pub(super) fn offset(&self) -> u64 {
         self.offset

@@ -1,4 +1,4 @@
-//! Writing a capture: nanosecond pcap of raw IP.
+//! Writing a capture: nanosecond pcap, or pcapng, of raw IP.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -7,13 +7,37 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use super::blocks;
 use crate::Datagram;
 use crate::packet::{self, Ends};
 
 /// Link type "raw IP": packets of either version, without a link layer.
-const RAW_IP: u32 = 101;
+const RAW_IP: u16 = 101;
 const SNAPLEN: u32 = 262_144;
 const UDP: u8 = 17;
+
+/// A kind of capture file. All times are in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CaptureFormat {
+    /// Classic pcap, which every program reads.
+    #[default]
+    Pcap,
+    /// pcapng, which also holds what was dropped.
+    Pcapng,
+}
+
+/// What became of a capture's datagrams before they were written: pcapng's interface statistics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CaptureStatistics {
+    /// When receiving began, in nanoseconds since the Unix epoch.
+    pub began_ns: u64,
+    /// When it ended.
+    pub ended_ns: u64,
+    /// Datagrams that came: those that were written and those that were dropped.
+    pub received: u64,
+    /// Datagrams that the kernel dropped, for there was no room for them.
+    pub dropped: u64,
+}
 
 /// Writes datagrams to a capture file, with the headers that they had or would have.
 ///
@@ -38,6 +62,8 @@ const UDP: u8 = 17;
 pub struct CaptureWriter<W: Write> {
     path: PathBuf,
     output: W,
+    format: CaptureFormat,
+    bytes: u64,
 }
 
 /// A capture that cannot be written, or a datagram that has no place in one.
@@ -83,7 +109,7 @@ pub enum CaptureWriteError {
 }
 
 impl CaptureWriter<BufWriter<File>> {
-    /// Makes a capture file, over one that is there.
+    /// Makes a pcap file, over one that is there.
     ///
     /// # Errors
     ///
@@ -101,22 +127,45 @@ impl CaptureWriter<BufWriter<File>> {
 }
 
 impl<W: Write> CaptureWriter<W> {
-    /// Begins a capture in `output`, which errors call `name`. Every datagram takes several
+    /// Begins a pcap file in `output`, which errors call `name`. Every datagram takes several
     /// writes: give it a buffer.
     ///
     /// # Errors
     ///
     /// `output` cannot be written.
     pub fn new(name: impl Into<PathBuf>, output: W) -> Result<Self, CaptureWriteError> {
+        Self::with_format(name, output, CaptureFormat::Pcap)
+    }
+
+    /// As [`new`](Self::new), with a file of either kind.
+    ///
+    /// # Errors
+    ///
+    /// `output` cannot be written.
+    pub fn with_format(
+        name: impl Into<PathBuf>,
+        output: W,
+        format: CaptureFormat,
+    ) -> Result<Self, CaptureWriteError> {
         let mut writer = Self {
             path: name.into(),
             output,
+            format,
+            bytes: 0,
         };
-        // Magic, version 2.4, two unused fields, snapshot length, link type.
-        writer.put(&0xa1b2_3c4d_u32.to_le_bytes())?;
-        writer.put(&[2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0])?;
-        writer.put(&SNAPLEN.to_le_bytes())?;
-        writer.put(&RAW_IP.to_le_bytes())?;
+        match format {
+            CaptureFormat::Pcap => {
+                // Magic, version 2.4, two unused fields, snapshot length, link type.
+                writer.put(&0xa1b2_3c4d_u32.to_le_bytes())?;
+                writer.put(&[2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0])?;
+                writer.put(&SNAPLEN.to_le_bytes())?;
+                writer.put(&u32::from(RAW_IP).to_le_bytes())?;
+            }
+            CaptureFormat::Pcapng => {
+                writer.put(&blocks::section_block())?;
+                writer.put(&blocks::interface_block(RAW_IP, SNAPLEN))?;
+            }
+        }
         Ok(writer)
     }
 
@@ -161,6 +210,27 @@ impl<W: Write> CaptureWriter<W> {
         }
     }
 
+    /// Appends what became of the datagrams that came; in pcap, which has no place for it,
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// The output cannot be written.
+    pub fn write_statistics(
+        &mut self,
+        statistics: &CaptureStatistics,
+    ) -> Result<(), CaptureWriteError> {
+        match self.format {
+            CaptureFormat::Pcap => Ok(()),
+            CaptureFormat::Pcapng => self.put(&blocks::statistics_block(statistics)),
+        }
+    }
+
+    /// How many bytes the capture has so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Flushes and returns the output.
     ///
     /// # Errors
@@ -183,21 +253,36 @@ impl<W: Write> CaptureWriter<W> {
         udp: &[u8],
     ) -> Result<(), CaptureWriteError> {
         let received_ns = datagram.received_ns;
-        let seconds = u32::try_from(received_ns / 1_000_000_000)
-            .map_err(|_| CaptureWriteError::TooLate { received_ns })?;
-        let nanoseconds = (received_ns % 1_000_000_000) as u32;
         let packet_bytes = (ip.len() + udp.len() + datagram.payload.len()) as u32;
-        for value in [seconds, nanoseconds, packet_bytes, packet_bytes] {
-            self.put(&value.to_le_bytes())?;
+        match self.format {
+            CaptureFormat::Pcap => {
+                let seconds = u32::try_from(received_ns / 1_000_000_000)
+                    .map_err(|_| CaptureWriteError::TooLate { received_ns })?;
+                let nanoseconds = (received_ns % 1_000_000_000) as u32;
+                for value in [seconds, nanoseconds, packet_bytes, packet_bytes] {
+                    self.put(&value.to_le_bytes())?;
+                }
+                self.put(ip)?;
+                self.put(udp)?;
+                self.put(datagram.payload)
+            }
+            CaptureFormat::Pcapng => {
+                self.put(&blocks::packet_head(received_ns, packet_bytes))?;
+                self.put(ip)?;
+                self.put(udp)?;
+                self.put(datagram.payload)?;
+                let tail = blocks::packet_tail(packet_bytes);
+                self.put(tail.as_slice())
+            }
         }
-        self.put(ip)?;
-        self.put(udp)?;
-        self.put(datagram.payload)
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), CaptureWriteError> {
         match self.output.write_all(bytes) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.bytes += bytes.len() as u64;
+                Ok(())
+            }
             Err(source) => Err(CaptureWriteError::Write {
                 path: self.path.clone(),
                 source,

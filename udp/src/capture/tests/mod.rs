@@ -1,6 +1,7 @@
 //! Captures in every form, whole, cut and damaged.
 
 mod build;
+mod compressed;
 mod files;
 mod fragments;
 mod packets;

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 
 use proptest::prelude::*;
 
-use super::super::{CaptureReader, CaptureWriteError, CaptureWriter};
+use super::super::{
+    CaptureFormat, CaptureReader, CaptureStatistics, CaptureWriteError, CaptureWriter,
+};
 use super::read_whole;
 use crate::Datagram;
 
@@ -43,6 +45,70 @@ fn ipv4_byte_for_byte() {
         b"flow!",
     ];
     assert_eq!(file, expected.concat());
+}
+
+#[test]
+fn pcapng_byte_for_byte() {
+    let mut writer = CaptureWriter::with_format("test", Vec::new(), CaptureFormat::Pcapng).unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    let head = writer.bytes() as usize;
+    let flow = datagram("192.0.2.1:50000", "198.51.100.2:2055", b"flow!");
+    writer.write(&flow).unwrap();
+    let statistics = CaptureStatistics {
+        began_ns: 1 << 32 | 2,
+        ended_ns: 3 << 32 | 4,
+        received: 9,
+        dropped: 8,
+    };
+    writer.write_statistics(&statistics).unwrap();
+    let bytes = writer.bytes();
+    let file = writer.finish().unwrap();
+    assert_eq!(file.len() as u64, bytes);
+    let (head, rest) = file.split_at(head);
+    assert!(head.starts_with(&[0x0a, 0x0d, 0x0d, 0x0a]));
+    let application = format!("forebay {version}");
+    assert!(
+        head.windows(application.len())
+            .any(|part| part == application.as_bytes())
+    );
+    // Link type 101, snapshot length, nanoseconds.
+    let interface = [
+        &[1, 0, 0, 0, 32, 0, 0, 0, 101, 0, 0, 0, 0, 0, 4, 0][..],
+        &[9, 0, 1, 0, 9, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0, 0],
+    ];
+    assert!(head.ends_with(&interface.concat()));
+    let packet = &written(&flow).unwrap()[24 + 16..];
+    let time = 1_700_000_000_123_456_789_u64;
+    let expected = [
+        &[6, 0, 0, 0, 68, 0, 0, 0, 0, 0, 0, 0][..],
+        &((time >> 32) as u32).to_le_bytes(),
+        &(time as u32).to_le_bytes(),
+        &[33, 0, 0, 0, 33, 0, 0, 0],
+        packet,
+        &[0, 0, 0, 68, 0, 0, 0],
+        &[5, 0, 0, 0, 88, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0],
+        &[2, 0, 8, 0, 1, 0, 0, 0, 2, 0, 0, 0],
+        &[3, 0, 8, 0, 3, 0, 0, 0, 4, 0, 0, 0],
+        &[4, 0, 8, 0, 9, 0, 0, 0, 0, 0, 0, 0],
+        &[5, 0, 8, 0, 8, 0, 0, 0, 0, 0, 0, 0],
+        &[8, 0, 8, 0, 1, 0, 0, 0, 0, 0, 0, 0],
+        &[0, 0, 0, 0, 88, 0, 0, 0],
+    ];
+    assert_eq!(rest, expected.concat());
+}
+
+#[test]
+fn pcap_has_no_place_for_statistics() {
+    let mut writer = CaptureWriter::new("test", Vec::new()).unwrap();
+    let before = writer.bytes();
+    let statistics = CaptureStatistics {
+        began_ns: 1,
+        ended_ns: 2,
+        received: 3,
+        dropped: 3,
+    };
+    writer.write_statistics(&statistics).unwrap();
+    assert_eq!(writer.bytes(), before);
 }
 
 /// The one's complement sum over 16-bit words, the slow and obvious way.
@@ -83,6 +149,22 @@ fn any_datagram() -> impl Strategy<Value = (SocketAddr, SocketAddr, u64, Vec<u8>
 }
 
 proptest! {
+    #[test]
+    fn pcapng_is_read_again(datagrams in prop::collection::vec(any_datagram(), 0..6)) {
+        let mut writer = CaptureWriter::with_format("test", Vec::new(), CaptureFormat::Pcapng).unwrap();
+        for (source, destination, received_ns, payload) in &datagrams {
+            let (source, destination, received_ns) = (*source, *destination, *received_ns);
+            writer.write(&Datagram { source, destination, received_ns, payload }).unwrap();
+        }
+        let file = writer.finish().unwrap();
+        let found = read_whole(&file).datagrams;
+        let found: Vec<_> = found
+            .into_iter()
+            .map(|taken| (taken.source, taken.destination, taken.received_ns, taken.payload))
+            .collect();
+        prop_assert_eq!(found, datagrams);
+    }
+
     #[test]
     fn read_again_with_checksums_that_hold((source, destination, received_ns, payload) in any_datagram()) {
         let datagram = Datagram { source, destination, received_ns, payload: &payload };
