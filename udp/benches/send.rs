@@ -35,6 +35,8 @@ const QUEUED: usize = 4096;
 const INSIDE: &str = "FOREBAY_BENCH_NAMESPACE";
 /// Nobody, at the other end of a link.
 const NOBODY: &str = "198.51.100.2:2055";
+/// Nobody, behind that one: the kernel keeps such a route from one raw send to the next.
+const BEHIND: &str = "203.0.113.2:2055";
 
 fn address(text: &str) -> SocketAddr {
     text.parse().expect("an address")
@@ -70,6 +72,7 @@ fn main() {
         ip("link set far up");
         ip("address add 198.51.100.1/24 dev near");
         ip("neighbour add 198.51.100.2 lladdr 02:00:00:00:00:02 dev near");
+        ip("route add 203.0.113.0/24 via 198.51.100.2");
     }
     let mut criterion = Criterion::default()
         .with_measurement(CpuTime)
@@ -97,6 +100,7 @@ fn send_to_each(
     let mut destinations = vec![("a socket", to_socket)];
     if inside {
         destinations.push(("nobody", address(NOBODY)));
+        destinations.push(("nobody by a gateway", address(BEHIND)));
         destinations.push(("a socket and a ring", to_socket));
     }
     for (to, destination) in destinations {
