@@ -277,3 +277,34 @@ fn neighbours_spread_over_a_prime() {
     }
     assert!(counts.values().all(|count| *count == 100), "{counts:?}");
 }
+
+#[test]
+fn a_pinned_exporter_goes_elsewhere_only_where_that_is_asked_for() {
+    for (down, moves) in [
+        (Down::Hold, false),
+        (Down::Spread, true),
+        (Down::Spool, false),
+    ] {
+        let mut route = Route {
+            down,
+            ..route(&[1, 1, 1])
+        };
+        route.pins = vec![Pin {
+            exporters: "10.0.0.0/8".parse().unwrap(),
+            collector: address(3),
+        }];
+        let routing = Routing::new(&config(vec![route]), None).unwrap();
+        let mut view = View::new(&routing);
+        let place = routing.place(9, [10, 0, 0, 1].into()).unwrap();
+        let target = |view: &View| view.target(&routing.routes[0], place);
+        assert_eq!(target(&view), 2);
+        assert!(!view.refresh(&routing));
+        routing.targets[2].set(false, false);
+        assert!(view.refresh(&routing));
+        assert_eq!(target(&view) != 2, moves, "{down:?}");
+        // It comes back to where it is pinned to.
+        routing.targets[2].set(true, false);
+        assert!(view.refresh(&routing));
+        assert_eq!(target(&view), 2);
+    }
+}
