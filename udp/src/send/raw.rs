@@ -28,7 +28,9 @@ const IDENTIFICATIONS: usize = 1024;
 /// the way may fragment further.
 ///
 /// What routers say of a narrower path, they say to the source, which is not this machine: the
-/// length of packets is that of the interface and of the route (`ip route … mtu`).
+/// length of packets is that of the interface and of the route (`ip route … mtu`). Nor does the
+/// system tell of packets that it drops later, as when a neighbour does not answer for its
+/// hardware address.
 ///
 /// ```no_run
 /// # use forebay_udp::{Outgoing, RawSender};
@@ -243,6 +245,8 @@ impl<'a> Line<'_, '_, 'a> {
             return Ok(());
         };
         let slot = &mut *self.spare;
+        // The system has put a message about it in the socket's error queue, too.
+        sys::refusals(socket, |_| {});
         let prepared = prepare(datagram).map_err(io::Error::from_raw_os_error)?;
         self.ways.paths.learn(prepared.destination, self.ways.now);
         let mut packets = self.ways.packets(&prepared);
