@@ -2,9 +2,9 @@
 //!
 //! Exporters are not labels, because the network could make any number of them: `/stats` tells by exporter.
 
-use forebay_router::{Reasons, Status};
+use forebay_router::{Reasons, RouteCounters, Status, Tally, TargetStatus};
 
-use super::stats::version_name;
+use super::stats::{version_name, versions_name};
 use crate::prometheus::{counter, header, line};
 
 /// All metrics.
@@ -119,77 +119,88 @@ fn by_reason(out: &mut String, name: &str, reasons: &Reasons) {
 }
 
 fn by_version(out: &mut String, status: &Status) {
-    let total = status.total();
-    let name = "route_version_datagrams_total";
-    header(out, name, "counter", "Datagrams received, by version.");
-    for (version, tally) in total.by_version() {
-        let version = version_name(version);
-        line(
-            out,
-            &format!("{name}{{version=\"{version}\"}}"),
-            tally.datagrams,
-        );
-    }
+    let tallies: Vec<(String, Tally)> = status
+        .total()
+        .by_version()
+        .map(|(version, tally)| (format!("version=\"{}\"", version_name(version)), tally))
+        .collect();
+    in_all_units(out, "route_version", "received, by version", &tallies);
 }
 
 fn by_route(out: &mut String, status: &Status) {
-    let name = "route_shard_datagrams_total";
-    header(out, name, "counter", "Datagrams of a route, by shard.");
-    for route in status.routes() {
-        let versions = super::stats::versions_name(&route.versions);
-        for (shard, tally) in route.shards.iter().enumerate() {
-            let name = format!("{name}{{route=\"{versions}\",shard=\"{shard}\"}}");
-            line(out, &name, tally.datagrams);
+    let routes = status.routes();
+    let name = |route: &RouteCounters| format!("route=\"{}\"", versions_name(&route.versions));
+    let tallies: Vec<(String, Tally)> = routes
+        .iter()
+        .map(|route| (name(route), route.received))
+        .collect();
+    in_all_units(out, "route_routed", "that a route took", &tallies);
+    let shards = routes.iter().flat_map(|route| {
+        let shards = route.shards.iter().enumerate();
+        shards.map(move |(shard, tally)| (format!("{},shard=\"{shard}\"", name(route)), *tally))
+    });
+    let shards: Vec<(String, Tally)> = shards.collect();
+    in_all_units(out, "route_shard", "that fell to a shard", &shards);
+}
+
+/// Datagrams, bytes and messages with these labels.
+fn in_all_units(out: &mut String, name: &str, of_what: &str, tallies: &[(String, Tally)]) {
+    type Count = fn(&Tally) -> u64;
+    let units: [(&str, &str, Count); 3] = [
+        ("datagrams", "Datagrams", |tally| tally.datagrams),
+        ("bytes", "Bytes of datagrams", |tally| tally.bytes),
+        ("messages", "Whole messages of a known version", |tally| {
+            tally.messages
+        }),
+    ];
+    for (unit, what, count) in units {
+        let name = format!("{name}_{unit}_total");
+        header(out, &name, "counter", &format!("{what} {of_what}."));
+        for (labels, tally) in tallies {
+            line(out, &format!("{name}{{{labels}}}"), count(tally));
         }
     }
 }
 
 fn by_target(out: &mut String, status: &Status) {
     let targets = status.targets();
-    for (name, kind, help) in [
+    let label = |target: &TargetStatus| format!("collector=\"{}\"", target.address);
+    let forwarded: Vec<(String, Tally)> = targets
+        .iter()
+        .map(|target| (label(target), target.counters.forwarded))
+        .collect();
+    in_all_units(out, "route_collector", "sent to a collector", &forwarded);
+    type Value = fn(&TargetStatus) -> u64;
+    let others: [(&str, &str, &str, Value); 4] = [
         (
             "route_collector_up",
             "gauge",
             "1 where the collector is up, as far as can be known.",
+            |target| u64::from(target.up),
         ),
-        (
-            "route_collector_datagrams_total",
-            "counter",
-            "Datagrams sent to it.",
-        ),
-        ("route_collector_bytes_total", "counter", "Their bytes."),
         (
             "route_collector_copies_total",
             "counter",
             "Copies sent to it.",
+            |target| target.counters.copied.datagrams,
         ),
         (
             "route_collector_failed_total",
             "counter",
             "What could not be sent to it or kept for it.",
+            |target| target.counters.failed.total(),
         ),
         (
             "route_collector_waiting",
             "gauge",
             "Datagrams that wait for it in the spool.",
+            |target| target.counters.waiting.datagrams,
         ),
-    ] {
+    ];
+    for (name, kind, help, value) in others {
         header(out, name, kind, help);
         for target in &targets {
-            let counters = &target.counters;
-            let value = match name {
-                "route_collector_up" => u64::from(target.up),
-                "route_collector_datagrams_total" => counters.forwarded.datagrams,
-                "route_collector_bytes_total" => counters.forwarded.bytes,
-                "route_collector_copies_total" => counters.copied.datagrams,
-                "route_collector_failed_total" => counters.failed.total(),
-                _ => counters.waiting.datagrams,
-            };
-            line(
-                out,
-                &format!("{name}{{collector=\"{}\"}}", target.address),
-                value,
-            );
+            line(out, &format!("{name}{{{}}}", label(target)), value(target));
         }
     }
 }
@@ -244,12 +255,18 @@ mod tests {
             thread.counters.received.datagrams = 4;
             thread.counters.rejected.add("unknown_version", 3);
             thread.targets.push((collector, Default::default()));
+            thread.routes.push(RouteCounters {
+                versions: vec![9, 10],
+                shards: vec![Tally::default(), thread.counters.received],
+                ..RouteCounters::default()
+            });
         }
         let text = text(&status);
         assert!(prometheus::check(&text) > 25);
         for line in [
             "forebay_route_received_datagrams_total 8",
             "forebay_route_rejected_datagrams_total{reason=\"unknown_version\"} 6",
+            "forebay_route_shard_datagrams_total{route=\"9,10\",shard=\"1\"} 8",
             "forebay_route_collector_up{collector=\"[2001:db8::1]:2055\"} 1",
         ] {
             assert!(text.lines().any(|of| of == line), "{text}");
