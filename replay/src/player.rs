@@ -404,3 +404,6 @@ impl Pace {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -426,3 +426,6 @@ fn memory_limit() -> u64 {
     });
     available.map_or(u64::MAX, |bytes| (bytes as f64 * MEMORY_PART) as u64)
 }
+
+#[cfg(test)]
+mod tests;
