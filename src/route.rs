@@ -241,7 +241,12 @@ impl Reload {
     /// Reads the configuration and goes on with it; if it makes no sense, with the one before.
     fn run(&self) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let settings = match Settings::new(self.flags.clone()) {
+        let checked = Settings::new(self.flags.clone()).and_then(|settings| {
+            // Where it listens stays until a restart, whatever the file says now.
+            settings.refuse_loops_to(&running)?;
+            Ok(settings)
+        });
+        let settings = match checked {
             Ok(settings) => settings,
             Err(error) => {
                 self.router.refuse_reload();

@@ -167,6 +167,18 @@ impl Settings {
         }
     }
 
+    /// Checks that no route leads back to where a router listens that runs with other settings.
+    ///
+    /// # Errors
+    /// One does.
+    pub(super) fn refuse_loops_to(&self, running: &Self) -> Result<()> {
+        let routing = Routing::new(&self.routes, None)?;
+        match first_loop(&running.fixed, &routing) {
+            None => Ok(()),
+            Some((_, what)) => Err(WrongUsage(what).into()),
+        }
+    }
+
     /// The settings that differ from `running` and cannot be changed without a restart.
     pub(super) fn need_restart(&self, running: &Self) -> Vec<&'static str> {
         let (new, old) = (&self.fixed, &running.fixed);
@@ -403,25 +415,30 @@ fn composite(route: &Route) -> Option<String> {
     ))
 }
 
-/// What comes back to where it is listened would go round for ever.
 fn refuse_loops(raw: &Raw, fixed: &Fixed, config: &Config, routing: &Routing) -> Result<(), Wrong> {
+    match first_loop(fixed, routing) {
+        None => Ok(()),
+        Some((address, what)) => Err(Wrong {
+            span: part_of(config, address).and_then(|part| span(raw, part)),
+            what,
+        }),
+    }
+}
+
+/// What comes back to where it is listened would go round for ever.
+fn first_loop(fixed: &Fixed, routing: &Routing) -> Option<(SocketAddr, String)> {
     // A ring never takes what goes to a collector; with every address listened on, the collector may be one of them.
     let explicit = |address: &&SocketAddr| {
         matches!(fixed.input, Input::Sockets(_)) || !address.ip().is_unspecified()
     };
     let listen: Vec<SocketAddr> = fixed.listen.iter().filter(explicit).copied().collect();
-    for address in routing.addresses() {
-        let Some(listen) = looped(&listen, address) else {
-            continue;
-        };
-        return Err(Wrong {
-            span: part_of(config, address).and_then(|part| span(raw, part)),
-            what: format!(
-                "a loop: {address} is this router's own {listen}; give the collector another port or address"
-            ),
-        });
-    }
-    Ok(())
+    routing.addresses().find_map(|address| {
+        let listen = looped(&listen, address)?;
+        let what = format!(
+            "a loop: {address} is this router's own {listen}; give the collector another port or address"
+        );
+        Some((address, what))
+    })
 }
 
 /// Where an address stands in the routes.

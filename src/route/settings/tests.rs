@@ -276,6 +276,22 @@ fn a_composite_number_of_shards_is_warned_of_where_it_matters() {
 }
 
 #[test]
+fn a_reload_must_not_lead_back_to_where_it_still_listens() {
+    let to = |to: &str, listen: &str| {
+        let flags = [format!("--to={to}"), format!("--listen={listen}")];
+        checked(&flags.each_ref().map(String::as_str)).expect("settings")
+    };
+    let running = to("203.0.113.1:2055", "127.0.0.1:2055");
+    let moved = to("127.0.0.1:2055", "127.0.0.1:2056");
+    let error = moved.refuse_loops_to(&running).expect_err("a loop");
+    assert!(
+        error.to_string().contains("a loop: 127.0.0.1:2055"),
+        "{error}"
+    );
+    running.refuse_loops_to(&moved).expect("no loop");
+}
+
+#[test]
 fn what_needs_a_restart_is_told() {
     let running = checked(&["--to=203.0.113.1:2055"]).expect("settings");
     let same = checked(&["--to=203.0.113.2:2055", "--shards=7", "--down=spread"]);
