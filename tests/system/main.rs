@@ -17,6 +17,7 @@ mod route;
 mod route_interop;
 mod route_network;
 mod running;
+mod search;
 mod support;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -33,7 +34,7 @@ fn main() {
     if let Some(part) = route_network::part() {
         return route_network::run_part(&part);
     }
-    let always: [(&str, fn()); 11] = [
+    let always: [(&str, fn()); 17] = [
         (
             "crash::segments_that_are_kept_have_every_batch_once",
             crash::segments_that_are_kept_have_every_batch_once,
@@ -77,6 +78,30 @@ fn main() {
         (
             "route::garbage_is_counted_and_stops_nothing",
             route::garbage_is_counted_and_stops_nothing,
+        ),
+        (
+            "search::a_known_limit_is_found_within_5_percent",
+            search::a_known_limit_is_found_within_5_percent,
+        ),
+        (
+            "search::a_collectors_stats_say_what_it_has_stored",
+            search::a_collectors_stats_say_what_it_has_stored,
+        ),
+        (
+            "search::a_probe_that_fails_ends_the_search_and_keeps_what_was_measured",
+            search::a_probe_that_fails_ends_the_search_and_keeps_what_was_measured,
+        ),
+        (
+            "search::a_probe_that_hangs_is_ended_with_the_search_and_what_was_measured_stays",
+            search::a_probe_that_hangs_is_ended_with_the_search_and_what_was_measured_stays,
+        ),
+        (
+            "search::a_probe_that_cannot_be_asked_at_all_is_told_before_anything_is_sent",
+            search::a_probe_that_cannot_be_asked_at_all_is_told_before_anything_is_sent,
+        ),
+        (
+            "search::an_interrupt_prints_the_report_so_far",
+            search::an_interrupt_prints_the_report_so_far,
         ),
     ];
     let where_possible: [(&str, Test); 22] = [
