@@ -407,7 +407,7 @@ pub(crate) fn packets_are_taken_beside_a_collector_and_never_twice() -> Outcome 
     let beside = farm.addresses[0];
     let config = farm.write("route.toml", &[1], "");
     let flag = format!("--config={}", config.display());
-    let flags = [&flag, "--input=packets", "--ring-size=4MiB", "--threads=2"];
+    let flags = [&flag, "--input=packets", "--threads=2"];
     let router = Collector::start_router(beside, &flags);
     let exporters = Exporters::start(beside, EXPORTERS);
     wait_for("messages", || (forwarded(&router) > 100).then_some(()));
