@@ -13,6 +13,7 @@ mod nfcapd;
 mod numbered;
 mod packets;
 mod readers;
+mod replay;
 mod route;
 mod route_interop;
 mod route_network;
@@ -104,7 +105,31 @@ fn main() {
             search::an_interrupt_prints_the_report_so_far,
         ),
     ];
-    let where_possible: [(&str, Test); 22] = [
+    let where_possible: [(&str, Test); 28] = [
+        (
+            "replay::ipv4_arrives_as_it_was_recorded",
+            replay::ipv4_arrives_as_it_was_recorded,
+        ),
+        (
+            "replay::ipv6_arrives_as_it_was_recorded",
+            replay::ipv6_arrives_as_it_was_recorded,
+        ),
+        (
+            "replay::loops_are_one_sequence_to_tshark_and_inspect",
+            replay::loops_are_one_sequence_to_tshark_and_inspect,
+        ),
+        (
+            "replay::a_collector_misses_nothing_over_loops",
+            replay::a_collector_misses_nothing_over_loops,
+        ),
+        (
+            "replay::what_cannot_be_reached_is_told",
+            replay::what_cannot_be_reached_is_told,
+        ),
+        (
+            "replay::without_the_right_it_says_what_it_does_instead",
+            replay::without_the_right_it_says_what_it_does_instead,
+        ),
         (
             "running::every_flow_arrives_once_over_any_address",
             running::every_flow_arrives_once_over_any_address,

@@ -10,7 +10,7 @@
 //! port, with checksums that tshark accepts. The link to one collector takes shorter packets than the others.
 
 mod parts;
-mod spaces;
+pub(crate) mod spaces;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

@@ -11,7 +11,7 @@ use super::parts::{Arrived, PART, Part, READY, read};
 use crate::support::wait_for;
 
 /// The name of a link in the namespaces around the router.
-pub(super) const FAR: &str = "far";
+pub(crate) const FAR: &str = "far";
 /// The router's hardware address, on every link.
 pub(super) const ROUTER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 254];
 pub(super) const NARROW_MTU: usize = 1300;
@@ -23,7 +23,7 @@ for line in sys.stdin:
 ";
 
 /// Why no namespaces can be had.
-pub(super) fn missing() -> Option<String> {
+pub(crate) fn missing() -> Option<String> {
     let output = Command::new("unshare").args(["--net", "true"]).output();
     match output {
         Ok(output) if output.status.success() => None,
@@ -37,12 +37,12 @@ pub(super) fn missing() -> Option<String> {
 }
 
 /// A namespace. It is gone with this value, and in any case after ten minutes.
-pub(super) struct Space {
+pub(crate) struct Space {
     holder: Child,
 }
 
 impl Space {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let holder = Command::new("unshare")
             .args(["--net", "sleep", "600"])
             .stdin(Stdio::null())
@@ -63,7 +63,7 @@ impl Space {
     }
 
     /// A program that is to run in the namespace.
-    pub(super) fn command(&self, program: &str) -> Command {
+    pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command
             .arg(format!("--net={}", self.path()))
@@ -74,7 +74,7 @@ impl Space {
 
     /// Runs `ip` with these words.
     #[track_caller]
-    pub(super) fn ip(&self, words: &str) {
+    pub(crate) fn ip(&self, words: &str) {
         succeed(self.command("ip").args(words.split(' ')), words);
     }
 
@@ -137,7 +137,7 @@ impl Drop for Space {
 }
 
 /// Joins two namespaces by a link, with addresses at both ends.
-pub(super) fn join(
+pub(crate) fn join(
     near: &Space,
     name: &str,
     near_ends: &[IpAddr],
@@ -255,7 +255,7 @@ impl Drop for Logged {
 }
 
 /// Sends a signal to a process that has not been waited for.
-pub(super) fn signal(child: &Child, name: &str) {
+pub(crate) fn signal(child: &Child, name: &str) {
     let pid = child.id().to_string();
     succeed(Command::new("kill").args(["-s", name, &pid]), name);
 }
