@@ -226,6 +226,11 @@ impl<W: Write> CaptureWriter<W> {
         }
     }
 
+    /// Where it is written.
+    pub fn output(&self) -> &W {
+        &self.output
+    }
+
     /// How many bytes the capture has so far.
     pub fn bytes(&self) -> u64 {
         self.bytes

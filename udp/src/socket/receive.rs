@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -46,6 +46,8 @@ pub struct ShardReceiver {
 pub(super) struct ShardSocket {
     socket: Socket,
     pub(super) local_address: SocketAddr,
+    /// Whether it was asked to tell what address its datagrams were sent to.
+    tells_destination: bool,
     /// Whether it may hold datagrams.
     ready: bool,
     /// The kernel's counter as last seen; it wraps.
@@ -101,6 +103,7 @@ impl ShardReceiver {
                             next: 0,
                             count: batch.count,
                             destination: socket.local_address,
+                            tells_destination: socket.tells_destination,
                         });
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -120,7 +123,30 @@ impl ShardReceiver {
             next: 0,
             count: 0,
             destination: SocketAddr::from(([0, 0, 0, 0], 0)),
+            tells_destination: false,
         })
+    }
+
+    /// Has datagrams tell the address that they were sent to from now on, where a socket receives
+    /// on every address of this machine: without this their destination is the socket's address.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses it.
+    pub fn tell_destinations(&mut self) -> io::Result<()> {
+        for socket in &mut self.sockets {
+            if !socket.local_address.ip().is_unspecified() {
+                continue;
+            }
+            // ip(7) and ipv6(7); the latter tells those of IPv4 as IPv4-mapped.
+            let (level, option) = match socket.local_address.ip() {
+                IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
+                IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
+            };
+            sys::set_option_of(&socket.socket, level, option, 1)?;
+            socket.tells_destination = true;
+        }
+        Ok(())
     }
 
     /// The addresses that the sockets are bound to, in the order of the listen addresses.
@@ -199,6 +225,7 @@ impl ShardSocket {
         Self {
             socket,
             local_address,
+            tells_destination: false,
             ready: false,
             drops_seen: 0,
             drops: 0,
@@ -230,6 +257,7 @@ pub struct Datagrams<'a> {
     next: usize,
     count: usize,
     destination: SocketAddr,
+    tells_destination: bool,
 }
 
 impl<'a> Iterator for Datagrams<'a> {
@@ -242,9 +270,15 @@ impl<'a> Iterator for Datagrams<'a> {
         }
         let message = self.slots.message(self.next)?;
         self.next += 1;
+        let mut destination = self.destination;
+        if self.tells_destination
+            && let Some(told) = told_destination(message.control)
+        {
+            destination.set_ip(told);
+        }
         Some(Datagram {
             source: sockaddr::decode(message.name),
-            destination: self.destination,
+            destination,
             received_ns: timestamp_ns(message.control).unwrap_or_else(now_ns),
             payload: message.payload,
         })
@@ -276,6 +310,33 @@ pub(super) fn timestamp_ns(control: &[u8]) -> Option<u64> {
     let seconds = u64::from_ne_bytes(*control.get(16..)?.first_chunk()?);
     let nanoseconds = u64::from_ne_bytes(*control.get(24..)?.first_chunk()?);
     seconds.checked_mul(1_000_000_000)?.checked_add(nanoseconds)
+}
+
+/// The address in the control message behind that of the time: `struct in_pktinfo` (interface,
+/// local address, the header's destination) or `struct in6_pktinfo` (destination, interface).
+/// ip(7), ipv6(7).
+fn told_destination(control: &[u8]) -> Option<IpAddr> {
+    let mut rest = control;
+    loop {
+        let length = usize::from_ne_bytes(*rest.first_chunk()?);
+        let level = i32::from_ne_bytes(*rest.get(8..)?.first_chunk()?);
+        let kind = i32::from_ne_bytes(*rest.get(12..)?.first_chunk()?);
+        let told = match (level, kind) {
+            (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                Some(IpAddr::from(*rest.get(24..)?.first_chunk::<4>()?))
+            }
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                let address = Ipv6Addr::from(*rest.get(16..)?.first_chunk::<16>()?);
+                Some(address.to_canonical())
+            }
+            _ => None,
+        };
+        if told.is_some() {
+            return told;
+        }
+        // CMSG_ALIGN; no control message is shorter than its header.
+        rest = rest.get(length.max(16).next_multiple_of(8)..)?;
+    }
 }
 
 #[cold]

@@ -30,10 +30,14 @@ const STRIDE: usize = SLOT_BYTES + 2_112;
 #[repr(C, align(8))]
 struct Name([u8; 28]);
 
-/// Room for one control message that holds a `timespec`: CMSG_SPACE(16), which is 32.
+/// Room for a control message that holds a `timespec`, CMSG_SPACE(16), which is 32, and one that
+/// holds an `in6_pktinfo`, CMSG_SPACE(20), which is 40; an `in_pktinfo` is shorter.
+const CONTROL_BYTES: usize = 72;
+
+/// That room, aligned as control messages are.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
-struct Control([u8; 32]);
+struct Control([u8; CONTROL_BYTES]);
 
 /// What `recvmmsg` said of one message.
 #[derive(Clone, Copy, Default)]
@@ -72,7 +76,7 @@ impl Slots {
         Box::new(Self {
             data: vec![0; STRIDE * BATCH],
             names: [Name([0; 28]); BATCH],
-            controls: [Control([0; 32]); BATCH],
+            controls: [Control([0; CONTROL_BYTES]); BATCH],
             received: [Received::default(); BATCH],
         })
     }

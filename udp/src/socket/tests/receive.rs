@@ -49,6 +49,40 @@ fn a_source_reaches_one_shard_from_every_port_to_every_address() {
 }
 
 #[test]
+fn a_socket_of_every_address_tells_which_one_it_was_if_asked() {
+    let mut receivers = bind(&["0.0.0.0:0"], 1);
+    let bound = receivers[0].local_addresses()[0];
+    let target = SocketAddr::new(loopback(7), bound.port());
+    send(loopback(1), target, &[b"flow"]);
+    assert_eq!(take_all(&mut receivers[0])[0].destination, bound);
+    receivers[0].tell_destinations().expect("it can");
+    send(loopback(1), target, &[b"flow", b"flow"]);
+    let taken = take_all(&mut receivers[0]);
+    assert_eq!(taken.len(), 2);
+    assert!(taken.iter().all(|taken| taken.destination == target));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let before = Duration::from_nanos(taken[0].received_ns);
+    assert!(now - before < LONG, "the time is told all the same");
+}
+
+#[test]
+fn a_socket_of_both_families_tells_addresses_of_both() {
+    if super::super::wildcard(0).is_ipv4() {
+        eprintln!("skipped: this machine has no IPv6");
+        return;
+    }
+    let mut receivers = bind(&["[::]:0"], 1);
+    receivers[0].tell_destinations().expect("it can");
+    let port = receivers[0].local_addresses()[0].port();
+    for to in [loopback(9), "::1".parse().unwrap()] {
+        let target = SocketAddr::new(to, port);
+        let from = if to.is_ipv4() { loopback(1) } else { to };
+        send(from, target, &[b"flow"]);
+        assert_eq!(take_all(&mut receivers[0])[0].destination, target);
+    }
+}
+
+#[test]
 fn ipv6_sources_have_their_shard() {
     if super::super::wildcard(0).is_ipv4() {
         eprintln!("skipped: this machine has no IPv6");
