@@ -2,6 +2,7 @@
 //!
 //! * [`generate`] makes export traffic whose content is known beforehand, to a capture file or to a
 //!   collector.
+//! * [`record`] writes datagrams to capture files, whole and rotated.
 //! * [`Recording`] is a capture's export messages in memory; [`Player`] sends them at a [`Pace`], from the recorded
 //!   addresses or others, and says in a [`Report`] what was reached.
 
@@ -11,6 +12,7 @@ mod clock;
 mod error;
 mod filter;
 pub mod generate;
+pub mod record;
 pub mod search;
 
 mod outlet;
