@@ -311,6 +311,7 @@ fn sent(report: &Report) -> Sent {
         bytes: report.bytes,
         seconds: report.seconds,
         errors: report.errors.datagrams + report.errors.refused,
+        latest_us: report.lateness.max_us,
     }
 }
 

@@ -9,4 +9,5 @@ mod errors;
 mod inspect;
 mod print;
 mod route;
+mod search;
 mod support;

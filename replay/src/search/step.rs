@@ -25,6 +25,9 @@ pub struct Sent {
     pub seconds: f64,
     /// How many times the system refused to send.
     pub errors: u64,
+    /// How late the latest datagram was, in microseconds. The sender catches up with what is late: a burst of that
+    /// length followed.
+    pub latest_us: f64,
 }
 
 impl Sent {
@@ -220,6 +223,7 @@ mod tests {
         bytes: 100_000_000,
         seconds: 2.0,
         errors: 0,
+        latest_us: 0.0,
     };
 
     fn reading(counts: &[(Counted, u64)]) -> Reading {

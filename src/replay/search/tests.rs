@@ -37,6 +37,7 @@ fn searched(limit: f64, fail_at: Option<usize>) -> Results {
             bytes: rate as u64 * 55,
             seconds: 1.0,
             errors: 0,
+            latest_us: 0.0,
         }
     };
     let stop = AtomicBool::new(false);

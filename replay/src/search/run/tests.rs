@@ -56,6 +56,7 @@ fn sent(rate: f64) -> Sent {
         bytes: rate as u64 * 50,
         seconds: 1.0,
         errors: 0,
+        latest_us: 0.0,
     }
 }
 
