@@ -8,6 +8,7 @@ mod demo;
 mod errors;
 mod inspect;
 mod print;
+mod replay;
 mod route;
 mod search;
 mod support;
