@@ -2,7 +2,7 @@
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{balance, collect, demo, doctor, generate, inspect, print, replay, route};
+use crate::{balance, collect, demo, doctor, generate, inspect, print, record, replay, route};
 
 /// NetFlow v5, v9 and IPFIX at the rate the network exports them: every datagram accounted for, every flow in a file
 /// that any analytics engine reads.
@@ -26,6 +26,7 @@ pub(crate) enum Command {
     Inspect(inspect::Flags),
     Balance(balance::Flags),
     Generate(generate::Flags),
+    Record(Box<record::Flags>),
     Replay(Box<replay::Flags>),
     Doctor(doctor::Flags),
     Demo(demo::Flags),

@@ -18,6 +18,7 @@ mod outcome;
 mod print;
 mod progress;
 mod prometheus;
+mod record;
 mod replay;
 mod route;
 mod signals;
@@ -50,6 +51,7 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Inspect(flags) => inspect::run(&flags),
         Command::Balance(flags) => balance::run(&flags),
         Command::Generate(flags) => generate::run(&flags),
+        Command::Record(flags) => record::run(&flags),
         Command::Replay(flags) => replay::run(&flags),
         Command::Doctor(flags) => doctor::run(&flags),
         Command::Demo(flags) => demo::run(&flags),

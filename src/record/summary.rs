@@ -1,0 +1,101 @@
+//! What a recording tells people: on the status line, at the end.
+
+use std::time::{Duration, Instant};
+
+use forebay_replay::record::{RecordCounts, Recorder};
+
+use crate::progress::{counted, thousands};
+
+/// The time over which datagrams per second are told.
+const RATE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How fast datagrams came lately.
+pub(super) struct Rates {
+    since: Instant,
+    recorded: u64,
+    per_second: u64,
+}
+
+impl Rates {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            since: now,
+            recorded: 0,
+            per_second: 0,
+        }
+    }
+
+    fn per_second(&mut self, recorded: u64, now: Instant) -> u64 {
+        let passed = now.duration_since(self.since);
+        if passed >= RATE_INTERVAL {
+            let new = recorded.saturating_sub(self.recorded);
+            self.per_second = (new as f64 / passed.as_secs_f64()) as u64;
+            self.recorded = recorded;
+            self.since = now;
+        }
+        self.per_second
+    }
+}
+
+/// The line at the bottom of the terminal.
+pub(super) fn status_line(recorder: &Recorder, rates: &mut Rates, now: Instant) -> String {
+    let counts = recorder.counts();
+    let mut text = format!(
+        "{} datagrams/s  {}  {}",
+        thousands(rates.per_second(counts.recorded, now)),
+        counted(counts.recorded, "datagram"),
+        losses(counts)
+    );
+    if let Some(name) = recorder.open_file().and_then(std::path::Path::file_name) {
+        text.push_str("  ");
+        text.push_str(&name.to_string_lossy());
+    }
+    text
+}
+
+/// What has happened. `primes` is how many templates there were to put in front, `rejected` how many packets made no
+/// datagram.
+pub(super) fn ended(counts: &RecordCounts, primes: u64, rejected: u64) -> String {
+    let mut text = format!(
+        "{} recorded in {}",
+        counted(counts.recorded, "datagram"),
+        counted(counts.files, "file")
+    );
+    if counts.removed > 0 {
+        text.push_str(&format!(
+            "; {} removed by retention",
+            counted(counts.removed, "file")
+        ));
+    }
+    if primes > 0 {
+        text.push_str(&format!(
+            "; {} of {} put in",
+            counted(counts.primed, "message"),
+            counted(primes, "template")
+        ));
+    }
+    text.push_str("; ");
+    text.push_str(&losses(counts));
+    if counts.dropped > 0 {
+        text.push_str(&format!(
+            " ({} received = {} recorded + {} dropped)",
+            thousands(counts.received()),
+            thousands(counts.recorded),
+            thousands(counts.dropped)
+        ));
+    }
+    if rejected > 0 {
+        text.push_str(&format!(
+            "; {} made no whole datagram",
+            counted(rejected, "packet")
+        ));
+    }
+    text
+}
+
+fn losses(counts: &RecordCounts) -> String {
+    match counts.dropped {
+        0 => "nothing lost".to_owned(),
+        dropped => format!("{} dropped here", counted(dropped, "datagram")),
+    }
+}
