@@ -34,7 +34,7 @@ pub enum ReplayError {
     },
     /// The capture has more than the memory.
     #[error(
-        "{} is larger than the memory ({} MiB are free for it): send less at a time, by --exporter or --version, or \
+        "{} is larger than the memory ({} MiB are free for it): send less at a time, by --exporter or --versions, or \
          cut it (`editcap -c`)",
         path.display(), limit >> 20
     )]
