@@ -13,6 +13,7 @@ mod nfcapd;
 mod numbered;
 mod packets;
 mod readers;
+mod record;
 mod replay;
 mod route;
 mod route_interop;
@@ -35,7 +36,27 @@ fn main() {
     if let Some(part) = route_network::part() {
         return route_network::run_part(&part);
     }
-    let always: [(&str, fn()); 17] = [
+    let always: [(&str, fn()); 22] = [
+        (
+            "record::what_is_sent_is_recorded_from_where_it_came",
+            record::what_is_sent_is_recorded_from_where_it_came,
+        ),
+        (
+            "record::files_follow_each_other_whole_and_the_oldest_go",
+            record::files_follow_each_other_whole_and_the_oldest_go,
+        ),
+        (
+            "record::what_the_kernel_drops_is_counted_and_written",
+            record::what_the_kernel_drops_is_counted_and_written,
+        ),
+        (
+            "record::a_recording_in_mid_stream_is_primed_by_the_one_before",
+            record::a_recording_in_mid_stream_is_primed_by_the_one_before,
+        ),
+        (
+            "record::a_port_that_is_taken_is_told",
+            record::a_port_that_is_taken_is_told,
+        ),
         (
             "crash::segments_that_are_kept_have_every_batch_once",
             crash::segments_that_are_kept_have_every_batch_once,
@@ -105,7 +126,15 @@ fn main() {
             search::an_interrupt_prints_the_report_so_far,
         ),
     ];
-    let where_possible: [(&str, Test); 28] = [
+    let where_possible: [(&str, Test); 30] = [
+        (
+            "record::tshark_reads_it_without_complaint",
+            record::tshark_reads_it_without_complaint,
+        ),
+        (
+            "record::off_the_wire_in_another_network",
+            record::off_the_wire_in_another_network,
+        ),
         (
             "replay::ipv4_arrives_as_it_was_recorded",
             replay::ipv4_arrives_as_it_was_recorded,
