@@ -1,9 +1,9 @@
 //! Which rate to try next. No clock, no collector: rates out, verdicts in.
 //!
 //! ```text
-//! raise ×2 ──► first loss ──► narrow ──► the highest that held, again and again ──► the one above, once more ──► found
-//!                               ▲                      │ loss                              │ it holds after all
-//!                               └──────────────────────┴───────────────────────────────────┘
+//! raise ×2 ──► first loss ──► narrow ──► the one that lost, once more ──► the one that held, again and again ──► found
+//!                               ▲            │ it holds after all             │ it loses
+//!                               └────────────┴────────────────────────────────┘
 //! ```
 //!
 //! A rate above one that lost is taken to lose too. A single loss may be the machine's (something else ran), so the rate
@@ -168,10 +168,11 @@ impl Search {
                 let near = lost.rate <= held.rate * (1.0 + self.settings.precision);
                 if !near && middle > held.rate && middle < lost.rate {
                     Next::Try(middle)
+                } else if lost.lost < LOSSES {
+                    // First, since what it bounds need not be confirmed if it holds after all.
+                    Next::Try(lost.rate)
                 } else if held.in_a_row < confirm {
                     Next::Try(held.rate)
-                } else if lost.lost < LOSSES {
-                    Next::Try(lost.rate)
                 } else {
                     done(Ended::Limit)
                 }

@@ -112,7 +112,8 @@ fn the_result_is_told_with_the_next_that_did_not_hold() {
         "{sentences:?}"
     );
     assert!(
-        sentences[1].contains("CPU seconds per million flows"),
+        sentences[1].starts_with("at that rate: 11")
+            && sentences[1].contains("CPU seconds per million flows"),
         "{sentences:?}"
     );
 }

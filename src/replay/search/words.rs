@@ -108,8 +108,10 @@ fn times(tally: &Tally, held: bool) -> String {
 /// What a rate took of the machine, in the mean of its steps.
 fn cost(told: &Told<'_>, held: &Tally) -> Option<String> {
     let steps = told.results.steps.iter();
+    // What the sender reached wavers, most where that is its limit.
+    let near = held.rate * 0.98..held.rate * 1.05;
     let at_rate: Vec<&Step> = steps
-        .filter(|step| step.held && step.offered_flows_per_second >= held.rate * 0.98)
+        .filter(|step| step.held && near.contains(&step.offered_flows_per_second))
         .collect();
     let mean = |of: fn(&Step) -> Option<f64>| {
         let known: Vec<f64> = at_rate.iter().filter_map(|step| of(step)).collect();

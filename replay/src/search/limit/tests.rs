@@ -45,8 +45,8 @@ fn the_way_to_a_limit_is_raising_narrowing_and_repeating() {
     let (found, verdicts) = search(settings, exact(300_000.0));
     let asked: Vec<f64> = verdicts.iter().map(|verdict| verdict.asked).collect();
     let expected = [
-        100_000.0, 200_000.0, 400_000.0, 282_843.0, 336_359.0, 308_443.0, 282_843.0, 282_843.0,
-        308_443.0,
+        100_000.0, 200_000.0, 400_000.0, 282_843.0, 336_359.0, 308_443.0, 308_443.0, 282_843.0,
+        282_843.0,
     ];
     assert_eq!(asked, expected);
     let (held, lost) = (found.held.unwrap(), found.lost.unwrap());
