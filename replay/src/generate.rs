@@ -24,17 +24,18 @@ mod flow;
 mod layout;
 mod population;
 mod random;
+mod repeat;
 mod send;
 mod truth;
 mod value;
 
-pub use capture::{CaptureError, to_capture};
+pub use capture::{CaptureError, to_capture, write_truth};
 pub use config::{
-    ConfigError, GenerateConfig, Load, MAX_EXPORTERS, MAX_KEYS, MAX_MESSAGE_BYTES, MAX_V5_FLOWS,
-    MIN_MESSAGE_BYTES, VersionShares,
+    ConfigError, GenerateConfig, Load, MAX_DUPLICATES, MAX_EXPORTERS, MAX_KEYS, MAX_MESSAGE_BYTES,
+    MAX_V5_FLOWS, MIN_MESSAGE_BYTES, VersionShares,
 };
 pub use send::{Pace, Prepared, Progress, SendError, SendReport, Sent, to_socket};
-pub use truth::{Counts, ExporterTruth, Truth, VersionTruth};
+pub use truth::{Counts, Duplicates, ExporterTruth, Truth, VersionTruth};
 
 use config::MIN_UPTIME_MS;
 use exporter::{Exporter, FlowSource, KeySet, Rules, Speech};
@@ -42,6 +43,7 @@ use flow::Place;
 use layout::Layout;
 use population::Population;
 use random::Random;
+use repeat::Told;
 use value::Teller;
 
 /// Where exporters send from in captures, if the configuration does not say.
@@ -108,11 +110,13 @@ impl Generator {
             random: Random::new(random.next()),
             seen_ipv4: KeySet::new(config.keys),
             seen_ipv6: KeySet::new(config.keys),
+            told: (config.duplicates > 0.0).then(Told::default),
         };
         Ok(Self {
             rules: Rules {
                 message_bytes: config.message_bytes,
                 ipv6_share: config.ipv6_share,
+                duplicates: config.duplicates,
                 template_refresh: config.template_refresh,
             },
             exporters,
@@ -170,6 +174,11 @@ impl Generator {
             self.config.clone(),
             self.exporters.iter().map(Exporter::truth).collect(),
             [self.source.seen_ipv4.count(), self.source.seen_ipv6.count()],
+            self.source
+                .told
+                .as_ref()
+                .map(Told::repeated)
+                .unwrap_or_default(),
             self.last_ns,
         )
     }
@@ -233,7 +242,7 @@ fn exporters(config: &GenerateConfig, random: &mut Random) -> Vec<Exporter> {
                 },
                 boot_ms: config.start_ns / 1_000_000 - uptime_ms,
             };
-            Exporter::new(SocketAddr::new(address.into(), port), speech, teller)
+            Exporter::new(SocketAddr::new(address, port), speech, teller)
         })
         .collect()
 }

@@ -4,7 +4,7 @@
 
 mod decoder;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use decoder::Decoder;
 use forebay_replay::generate::{GenerateConfig, Generator, Load, Truth, VersionShares};
@@ -249,5 +249,115 @@ proptest! {
             prop_assert!((counts.flows_ipv6 as f64 - expected).abs() <= most, "{exporter:?}");
             prop_assert!(truth.distinct_5_tuples_ipv4 <= u64::from(config.keys));
         }
+    }
+}
+
+#[test]
+fn duplicates_are_flows_that_others_told_and_decode_to_the_truth_too() {
+    let truth = decode_all(GenerateConfig {
+        duplicates: 0.3,
+        ..all_layouts()
+    });
+    let share = truth.duplicates.flows as f64 / truth.total.flows as f64;
+    // Events of address translation are not repeated.
+    assert!((0.28..=0.3).contains(&share), "{share}");
+    let rest = truth.total.packets - truth.duplicates.packets;
+    assert!(rest > 0 && truth.duplicates.bytes < truth.total.bytes);
+    let none = decode_all(all_layouts());
+    assert_eq!(none.duplicates.flows, 0);
+}
+
+/// The flows of v5 messages: all of the record but for next hop and interfaces, with times since 1970.
+fn v5_flows(exporter: usize, payload: &[u8]) -> impl Iterator<Item = (Vec<u8>, usize)> {
+    let word = |at: usize| u32::from_be_bytes(payload[at..at + 4].try_into().unwrap());
+    let boot_ms = u64::from(word(8)) * 1000 + u64::from(word(12)) / 1_000_000 - u64::from(word(4));
+    let records = payload[24..].chunks_exact(48).map(move |record| {
+        let time = |at: usize| {
+            let uptime = u32::from_be_bytes(record[at..at + 4].try_into().unwrap());
+            (boot_ms + u64::from(uptime)).to_be_bytes()
+        };
+        let parts = [
+            &record[..8],
+            &record[16..24],
+            &time(24),
+            &time(28),
+            &record[32..],
+        ];
+        (parts.concat(), exporter)
+    });
+    records.collect::<Vec<_>>().into_iter()
+}
+
+#[test]
+fn a_duplicate_is_the_same_flow_from_another_exporter() {
+    let config = GenerateConfig {
+        exporters: 9,
+        flows: 30_000,
+        duplicates: 0.5,
+        versions: VersionShares {
+            v5: 1,
+            v9: 0,
+            ipfix: 0,
+        },
+        ..GenerateConfig::default()
+    };
+    let mut generator = Generator::new(config).unwrap();
+    let mut payload = Vec::new();
+    let mut tellers: BTreeMap<Vec<u8>, Vec<usize>> = BTreeMap::new();
+    while let Some(message) = generator.next_message(&mut payload) {
+        for (flow, exporter) in v5_flows(message.exporter, &payload) {
+            tellers.entry(flow).or_default().push(exporter);
+        }
+    }
+    let truth = generator.truth();
+    assert!(truth.duplicates.flows > 14_000, "{:?}", truth.duplicates);
+    let again: usize = tellers.values().map(|of| of.len() - 1).sum();
+    // A few flows of the most frequent keys are alike by chance.
+    let expected = truth.duplicates.flows as usize;
+    assert!(
+        (expected..expected + expected / 20).contains(&again),
+        "{again}, not {expected}"
+    );
+    let from_others = tellers
+        .values()
+        .filter(|of| of.iter().any(|from| *from != of[0]));
+    assert!(from_others.count() > expected / 3);
+}
+
+fn any_config() -> impl Strategy<Value = GenerateConfig> {
+    let versions =
+        (0..3_u32, 0..3_u32, 1..3_u32).prop_map(|(v5, v9, ipfix)| VersionShares { v5, v9, ipfix });
+    let load = prop_oneof![Just(Load::Uniform), Just(Load::Zipf)];
+    (
+        any::<u64>(),
+        2_usize..20,
+        versions,
+        1_u32..5_000,
+        0.0..0.75,
+        0.0..1.0,
+        load,
+    )
+        .prop_map(
+            |(seed, exporters, versions, keys, duplicates, ipv6_share, load)| GenerateConfig {
+                seed,
+                exporters,
+                versions,
+                keys,
+                duplicates,
+                ipv6_share,
+                load,
+                flows: 3_000,
+                ..GenerateConfig::default()
+            },
+        )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn the_same_configuration_gives_the_same_bytes_that_decode_to_its_truth(config in any_config()) {
+        let first = payloads(config.clone());
+        prop_assert!(first == payloads(config.clone()));
+        decode_all(config);
     }
 }

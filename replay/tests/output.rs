@@ -227,8 +227,8 @@ fn what_cannot_be_sent_from_is_said() {
         let error = to_socket(config, target, pace, &mut |_| ()).unwrap_err();
         error.to_string()
     };
-    let config = |first_exporter| GenerateConfig {
-        first_exporter,
+    let config = |first_exporter: Ipv4Addr| GenerateConfig {
+        first_exporter: first_exporter.into(),
         ..config()
     };
     assert_eq!(

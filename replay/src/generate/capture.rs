@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use forebay_udp::Datagram;
@@ -15,8 +15,8 @@ use super::send::Progress;
 use super::truth::Truth;
 use super::{GeneratedMessage, Generator};
 
-/// Where the messages of a capture go to: a collector at a usual port.
-const COLLECTOR: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 2055);
+/// Where the messages of a capture go to: a collector at a usual port, of the exporter's address family.
+const COLLECTOR_PORT: u16 = 2055;
 /// After how many messages progress is told.
 const MESSAGES_PER_PROGRESS: u64 = 4096;
 
@@ -96,7 +96,7 @@ fn write(
         let GeneratedMessage { source, at_ns, .. } = message;
         capture.write(&Datagram {
             source,
-            destination: COLLECTOR,
+            destination: collector_of(source),
             received_ns: at_ns,
             payload: &payload,
         })?;
@@ -112,15 +112,39 @@ fn write(
     synced.map_err(|source| failed(capture_path, source))?;
 
     let truth = generator.truth();
-    write_truth(&truth, truth_path).map_err(|source| failed(truth_path, source))?;
+    write_json(&truth, truth_path).map_err(|source| failed(truth_path, source))?;
     Ok(truth)
 }
 
-fn write_truth(truth: &Truth, path: &Path) -> io::Result<()> {
+/// Writes the truth of traffic that was sent to a file, which comes under its name when it is whole.
+///
+/// # Errors
+///
+/// The file cannot be written.
+pub fn write_truth(truth: &Truth, path: &Path) -> Result<(), CaptureError> {
+    let part = with_suffix(path, ".part");
+    let written = write_json(truth, &part)
+        .map_err(|source| failed(&part, source))
+        .and_then(|()| rename(&part, path));
+    if written.is_err() {
+        remove(&part);
+    }
+    written
+}
+
+fn write_json(truth: &Truth, path: &Path) -> io::Result<()> {
     let mut file = BufWriter::new(File::create(path)?);
     serde_json::to_writer_pretty(&mut file, truth)?;
     file.write_all(b"\n")?;
     file.into_inner()?.sync_all()
+}
+
+const fn collector_of(exporter: SocketAddr) -> SocketAddr {
+    let address = match exporter {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+    };
+    SocketAddr::new(address, COLLECTOR_PORT)
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), CaptureError> {

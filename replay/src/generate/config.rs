@@ -1,6 +1,7 @@
 //! What is to be generated, and whether that can be.
 
-use std::net::Ipv4Addr;
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -13,6 +14,8 @@ pub const MAX_KEYS: u32 = 1 << 27;
 pub const MIN_MESSAGE_BYTES: usize = 768;
 /// The largest size of a message: the longest UDP payload over IPv4.
 pub const MAX_MESSAGE_BYTES: usize = 65_507;
+/// The largest share of flows that repeat another exporter's: no flow is told by more than four.
+pub const MAX_DUPLICATES: f64 = 0.75;
 /// No v5 message holds more flows.
 pub const MAX_V5_FLOWS: usize = 30;
 /// Exporters have been up for as long as this, at least, when the traffic begins.
@@ -58,14 +61,19 @@ pub struct GenerateConfig {
     /// From how many 5-tuples of each address family flows are chosen, a few of them very often (Zipf): 1,048,576, up to
     /// [`MAX_KEYS`].
     pub keys: u32,
+    /// Which part of the flows repeats one that another exporter told shortly before, as where a flow passes several
+    /// routers: none, up to [`MAX_DUPLICATES`].
+    pub duplicates: f64,
     /// How the messages are divided among the exporters: evenly.
     pub load: Load,
     /// After how many messages an exporter sends its templates and options again: 100.
     pub template_refresh: u32,
     /// The first exporter's address: 127.0.1.1, which can be sent from without privilege, as all of 127.0.0.0/8 can.
-    pub first_exporter: Ipv4Addr,
+    pub first_exporter: IpAddr,
     /// From one exporter's address to the next: 1.
     pub exporter_step: u32,
+    /// The exporters' addresses, all different, in place of the two above: none.
+    pub exporter_list: Vec<IpAddr>,
     /// The UDP port that exporters send from; 0, which it is, for any that is free, and for 50000 in captures.
     pub exporter_port: u16,
 }
@@ -84,10 +92,12 @@ impl Default for GenerateConfig {
             flows_per_sec: 1e6,
             ipv6_share: 0.2,
             keys: 1 << 20,
+            duplicates: 0.0,
             load: Load::Uniform,
             template_refresh: 100,
-            first_exporter: Ipv4Addr::new(127, 0, 1, 1),
+            first_exporter: IpAddr::V4(Ipv4Addr::new(127, 0, 1, 1)),
             exporter_step: 1,
+            exporter_list: Vec::new(),
             exporter_port: 0,
         }
     }
@@ -145,16 +155,33 @@ pub enum ConfigError {
     NoVersion,
     /// The addresses run out.
     #[error(
-        "{exporters} exporters from {first} by steps of {step} go beyond 255.255.255.255: begin lower or step less"
+        "{exporters} exporters from {first} by steps of {step} go beyond the last address: begin lower or step less"
     )]
     AddressesRunOut {
         /// How many exporters.
         exporters: usize,
         /// The first one's address.
-        first: Ipv4Addr,
+        first: IpAddr,
         /// The step.
         step: u32,
     },
+    /// The list of addresses is too short.
+    #[error("{exporters} exporters need as many addresses, but `exporter_list` has {listed}")]
+    ListTooShort {
+        /// How many exporters.
+        exporters: usize,
+        /// How many addresses.
+        listed: usize,
+    },
+    /// The list has an address twice.
+    #[error("`exporter_list` has {address} twice: name each exporter once")]
+    ListedTwice {
+        /// The address.
+        address: IpAddr,
+    },
+    /// Nobody else can have told a flow before.
+    #[error("`duplicates` are flows that several exporters see: have more than one exporter")]
+    NobodyElse,
     /// The messages' times do not fit into the 32 bits of their headers.
     #[error(
         "the traffic lasts {secs} s, and ends after 2106, where the seconds of message headers end"
@@ -196,6 +223,7 @@ impl GenerateConfig {
             ("burst", wide(self.burst), 1.0, 1e6),
             ("flows_per_sec", self.flows_per_sec, 1e-3, 1e12),
             ("ipv6_share", self.ipv6_share, 0.0, 1.0),
+            ("duplicates", self.duplicates, 0.0, MAX_DUPLICATES),
             ("keys", self.keys.into(), 1.0, MAX_KEYS.into()),
             ("template_refresh", self.template_refresh.into(), 1.0, whole),
             ("exporter_step", self.exporter_step.into(), 1.0, whole),
@@ -212,6 +240,21 @@ impl GenerateConfig {
         }
         if (v5, v9, ipfix) == (0, 0, 0) {
             return Err(ConfigError::NoVersion);
+        }
+        if self.duplicates > 0.0 && self.exporters < 2 {
+            return Err(ConfigError::NobodyElse);
+        }
+        let listed = self.exporter_list.len();
+        if listed > 0 && listed < self.exporters {
+            return Err(ConfigError::ListTooShort {
+                exporters: self.exporters,
+                listed,
+            });
+        }
+        let mut seen = HashSet::new();
+        let twice = self.exporter_list.iter().find(|&of| !seen.insert(of));
+        if let Some(&address) = twice {
+            return Err(ConfigError::ListedTwice { address });
         }
         if self.exporter_address(self.exporters - 1).is_none() {
             return Err(ConfigError::AddressesRunOut {
@@ -239,10 +282,20 @@ impl GenerateConfig {
     }
 
     /// The address of an exporter, counted from 0.
-    pub(crate) fn exporter_address(&self, index: usize) -> Option<Ipv4Addr> {
-        let offset = u32::try_from(index).ok()?.checked_mul(self.exporter_step)?;
-        let address = self.first_exporter.to_bits().checked_add(offset)?;
-        Some(Ipv4Addr::from_bits(address))
+    pub(crate) fn exporter_address(&self, index: usize) -> Option<IpAddr> {
+        if !self.exporter_list.is_empty() {
+            return self.exporter_list.get(index).copied();
+        }
+        let offset = u64::try_from(index).ok()? * u64::from(self.exporter_step);
+        Some(match self.first_exporter {
+            IpAddr::V4(first) => {
+                let offset = u32::try_from(offset).ok()?;
+                Ipv4Addr::from_bits(first.to_bits().checked_add(offset)?).into()
+            }
+            IpAddr::V6(first) => {
+                Ipv6Addr::from_bits(first.to_bits().checked_add(offset.into())?).into()
+            }
+        })
     }
 
     /// When the message leaves that comes after `flows` flows.
@@ -290,8 +343,8 @@ mod tests {
             "`versions` are all 0: give at least one of v5, v9 and ipfix a share"
         );
         assert_eq!(
-            problem(|config| config.first_exporter = Ipv4Addr::new(255, 255, 255, 207)),
-            "50 exporters from 255.255.255.207 by steps of 1 go beyond 255.255.255.255: begin lower or step less"
+            problem(|config| config.first_exporter = [255, 255, 255, 207].into()),
+            "50 exporters from 255.255.255.207 by steps of 1 go beyond the last address: begin lower or step less"
         );
         assert_eq!(
             problem(|config| (config.flows, config.flows_per_sec) = (10_000_000, 1e-3)),
@@ -300,13 +353,67 @@ mod tests {
     }
 
     #[test]
-    fn the_last_address_may_be_the_very_last() {
+    fn exporters_by_list_must_be_enough_and_different() {
+        let list = |texts: &[&str]| -> Vec<IpAddr> {
+            texts.iter().map(|text| text.parse().unwrap()).collect()
+        };
+        assert_eq!(
+            problem(|config| config.exporter_list = list(&["192.0.2.1", "2001:db8::1"])),
+            "50 exporters need as many addresses, but `exporter_list` has 2"
+        );
+        assert_eq!(
+            problem(|config| {
+                config.exporters = 2;
+                config.exporter_list = list(&["192.0.2.1", "192.0.2.1"]);
+            }),
+            "`exporter_list` has 192.0.2.1 twice: name each exporter once"
+        );
         let config = GenerateConfig {
-            first_exporter: Ipv4Addr::new(255, 255, 255, 206),
+            exporters: 2,
+            exporter_list: list(&["192.0.2.1", "2001:db8::1", "192.0.2.9"]),
             ..GenerateConfig::default()
         };
         assert_eq!(config.check(), Ok(()));
-        assert_eq!(config.exporter_address(49), Some(Ipv4Addr::BROADCAST));
+        assert_eq!(
+            config.exporter_address(1),
+            Some("2001:db8::1".parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn exporters_of_ipv6_go_by_steps_too() {
+        let config = GenerateConfig {
+            first_exporter: "2001:db8::ffff".parse().unwrap(),
+            exporter_step: 1 << 16,
+            ..GenerateConfig::default()
+        };
+        assert_eq!(config.check(), Ok(()));
+        assert_eq!(
+            config.exporter_address(2),
+            Some("2001:db8::2:ffff".parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn one_exporter_repeats_nobody() {
+        assert_eq!(
+            problem(|config| (config.exporters, config.duplicates) = (1, 0.1)),
+            "`duplicates` are flows that several exporters see: have more than one exporter"
+        );
+        assert!(problem(|config| config.duplicates = 0.8).contains("from 0 to 0.75"));
+    }
+
+    #[test]
+    fn the_last_address_may_be_the_very_last() {
+        let config = GenerateConfig {
+            first_exporter: [255, 255, 255, 206].into(),
+            ..GenerateConfig::default()
+        };
+        assert_eq!(config.check(), Ok(()));
+        assert_eq!(
+            config.exporter_address(49),
+            Some(Ipv4Addr::BROADCAST.into())
+        );
         assert_eq!(config.exporter_address(50), None);
     }
 

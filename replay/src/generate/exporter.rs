@@ -12,6 +12,7 @@ use super::flow::Flow;
 use super::layout::{Layout, SetFor};
 use super::population::{Family, Population};
 use super::random::Random;
+use super::repeat::Told;
 use super::truth::{Counts, ExporterTruth};
 use super::value::{Teller, as_number_16};
 
@@ -29,6 +30,7 @@ const V5_SAMPLING: u16 = 1 << 14 | 100;
 pub(crate) struct Rules {
     pub(crate) message_bytes: usize,
     pub(crate) ipv6_share: f64,
+    pub(crate) duplicates: f64,
     pub(crate) template_refresh: u32,
 }
 
@@ -59,6 +61,8 @@ pub(crate) struct FlowSource {
     pub(crate) random: Random,
     pub(crate) seen_ipv4: KeySet,
     pub(crate) seen_ipv6: KeySet,
+    /// What other exporters may tell too; `None` where none is to.
+    pub(crate) told: Option<Told>,
 }
 
 /// A set of the keys of one address family, by rank.
@@ -81,12 +85,37 @@ impl KeySet {
 }
 
 impl FlowSource {
+    /// Draws flows that an exporter tells of. As many as a share and what is owed to it come to are those that others
+    /// have told.
+    fn draw_some_again(
+        &mut self,
+        count: usize,
+        family: Family,
+        teller: &Teller,
+        now_ms: u64,
+        (share, debt): (f64, &mut f64),
+    ) -> Vec<Flow> {
+        let Some(told) = &mut self.told else {
+            return self.draw(count, family, teller, now_ms);
+        };
+        let wanted = part(count, *debt, share);
+        let mut flows = told.again(wanted, family, teller.place, now_ms, &mut self.random);
+        *debt += count as f64 * share - flows.len() as f64;
+        let new = self.draw(count - flows.len(), family, teller, now_ms);
+        if let Some(told) = &mut self.told {
+            told.remember(&new, family, teller.place, &mut self.random);
+        }
+        flows.extend(new);
+        flows
+    }
+
     fn draw(&mut self, count: usize, family: Family, teller: &Teller, now_ms: u64) -> Vec<Flow> {
         let Self {
             population,
             random,
             seen_ipv4,
             seen_ipv6,
+            ..
         } = self;
         let seen = match family {
             Family::Ipv4 => seen_ipv4,
@@ -115,6 +144,8 @@ pub(crate) struct Exporter {
     ipv6_debt: f64,
     /// How many events it has sent too few.
     nat_event_debt: f64,
+    /// How many flows that others have told it has told too few.
+    duplicate_debt: f64,
     counts: Counts,
 }
 
@@ -128,6 +159,7 @@ impl Exporter {
             messages: 0,
             ipv6_debt: 0.0,
             nat_event_debt: 0.0,
+            duplicate_debt: 0.0,
             counts: Counts::default(),
         }
     }
@@ -197,7 +229,8 @@ impl Exporter {
             sampling,
         };
         let counts = &mut self.counts;
-        let flows = source.draw(flows, Family::Ipv4, &teller, now_ms);
+        let again = (rules.duplicates, &mut self.duplicate_debt);
+        let flows = source.draw_some_again(flows, Family::Ipv4, &teller, now_ms, again);
         counts.flows += flows.len() as u64;
         counts.flows_ipv4 += flows.len() as u64;
         counts.add_counters(&flows);
@@ -301,7 +334,13 @@ impl Exporter {
             if records == 0 {
                 continue;
             }
-            let flows = source.draw(records, family, &teller, now_ms);
+            let flows = if set.set_for == SetFor::NatEvents {
+                // Events have no counters, and are one gateway's.
+                source.draw(records, family, &teller, now_ms)
+            } else {
+                let again = (rules.duplicates, &mut self.duplicate_debt);
+                source.draw_some_again(records, family, &teller, now_ms, again)
+            };
             let told = records as u64;
             counts.flows += told;
             match set.set_for {

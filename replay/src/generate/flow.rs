@@ -107,6 +107,22 @@ impl Flow {
         }
     }
 
+    /// What two flows never have in common but by the chance of 1 to 2⁶⁴.
+    #[cfg(test)]
+    pub(crate) const fn identity(&self) -> u64 {
+        self.size
+    }
+
+    /// The same, as an exporter tells it that saw it too.
+    pub(crate) fn seen_at(self, place: Place) -> Self {
+        let key = &self.key;
+        Self {
+            input: place.interface(key.source.subnet, key.outbound),
+            output: place.interface(key.destination.subnet, !key.outbound),
+            ..self
+        }
+    }
+
     /// Packets of the answer.
     pub(crate) fn reverse_packets(&self) -> u64 {
         // One in eight has none.

@@ -21,6 +21,9 @@ pub struct Truth {
     pub distinct_5_tuples_ipv4: u64,
     /// Those of IPv6.
     pub distinct_5_tuples_ipv6: u64,
+    /// Of the flows, those that another exporter had told before: the same 5-tuple, counters and times. Others may
+    /// be alike by chance: single packets of the most frequent keys in the same millisecond.
+    pub duplicates: Duplicates,
     /// By version, in the order 5, 9, 10. A version that no exporter sends is left out.
     pub versions: Vec<VersionTruth>,
     /// By exporter.
@@ -29,6 +32,17 @@ pub struct Truth {
     pub first_message_ns: u64,
     /// When the last message left.
     pub last_message_ns: u64,
+}
+
+/// Flows that several exporters saw, but for the first time that each was told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Duplicates {
+    /// How many.
+    pub flows: u64,
+    /// Sum of their packets.
+    pub packets: u64,
+    /// Sum of their bytes.
+    pub bytes: u64,
 }
 
 /// What was generated in one version.
@@ -135,6 +149,7 @@ impl Truth {
         config: GenerateConfig,
         exporters: Vec<ExporterTruth>,
         [distinct_ipv4, distinct_ipv6]: [u64; 2],
+        duplicates: Duplicates,
         last_message_ns: u64,
     ) -> Self {
         let mut total = Counts::default();
@@ -158,6 +173,7 @@ impl Truth {
             distinct_5_tuples: distinct_ipv4 + distinct_ipv6,
             distinct_5_tuples_ipv4: distinct_ipv4,
             distinct_5_tuples_ipv6: distinct_ipv6,
+            duplicates,
             versions: versions.collect(),
             exporters,
             first_message_ns: config.start_ns,

@@ -76,7 +76,9 @@ impl Transmitter {
         }
         let exporters = &generator.exporters;
         let count = exporters.len();
-        if let ([first, ..], [.., last]) = (&exporters[..], &exporters[..]) {
+        if generator.config().exporter_list.is_empty()
+            && let ([first, ..], [.., last]) = (&exporters[..], &exporters[..])
+        {
             let (first, last) = (first.source.ip(), last.source.ip());
             let beyond = IpAddr::from([127, 255, 255, 255]);
             if first.is_loopback() && last >= beyond {
