@@ -30,8 +30,8 @@ pub(super) struct Batch<'l, 'a> {
     lane: &'l mut Lane,
     payloads: [&'a [u8]; BATCH],
     count: usize,
-    /// The datagram that failed last: what else there is of it is not sent.
-    failed: Option<usize>,
+    /// The datagram that failed or was dealt with last: what else there is of it is not sent.
+    done: Option<usize>,
 }
 
 /// How long a call may wait yet.
@@ -44,7 +44,7 @@ pub(super) struct Patience {
 pub(super) enum Refused {
     /// Send it again.
     Again,
-    /// It has been dealt with.
+    /// Its datagram has been dealt with: all of it.
     Settled,
     /// Its datagram has failed.
     Failed(io::Error),
@@ -63,7 +63,7 @@ impl Lane {
             lane: self,
             payloads: [&[]; BATCH],
             count: 0,
-            failed: None,
+            done: None,
         }
     }
 }
@@ -77,9 +77,9 @@ impl<'a> Batch<'_, 'a> {
         self.count == BATCH
     }
 
-    /// Whether the datagram failed before all of its packets were here.
-    pub(super) fn has_failed(&self, index: usize) -> bool {
-        self.failed == Some(index)
+    /// Whether the datagram failed, or was dealt with, before all of its packets were here.
+    pub(super) fn is_done(&self, index: usize) -> bool {
+        self.done == Some(index)
     }
 
     /// Adds a packet, if `write` makes one; there must be room.
@@ -124,9 +124,8 @@ impl<'a> Batch<'_, 'a> {
             let Some(index) = slots.first().map(|slot| slot.index) else {
                 break;
             };
-            let of_datagram = || slots.iter().take_while(|slot| slot.index == index).count();
-            if self.failed == Some(index) {
-                at += of_datagram();
+            if self.done == Some(index) {
+                at += slots.iter().take_while(|slot| slot.index == index).count();
                 continue;
             }
             let error = match sys::send_slots(self.lane.socket.as_fd(), slots, payloads) {
@@ -142,9 +141,9 @@ impl<'a> Batch<'_, 'a> {
             }
             match refused(self.lane.socket.as_fd(), index, error) {
                 Refused::Again => {}
-                Refused::Settled => at += of_datagram(),
+                Refused::Settled => self.done = Some(index),
                 Refused::Failed(error) => {
-                    self.failed = Some(index);
+                    self.done = Some(index);
                     failed(index, error);
                 }
             }

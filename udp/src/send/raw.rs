@@ -210,11 +210,14 @@ impl<'a> Line<'_, '_, 'a> {
         loop {
             if batch.is_full() {
                 self.flush(batch, patience, failed);
+                if batch.is_done(index) {
+                    break;
+                }
             }
             let more = batch.push(index, prepared.destination, |slot| {
                 packets.next(&mut slot.head)
             });
-            if !more || batch.has_failed(index) {
+            if !more {
                 break;
             }
         }

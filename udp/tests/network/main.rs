@@ -15,7 +15,7 @@ use libtest_mimic::{Arguments, Trial};
 /// A test, which finds the namespace with loopback alone, up.
 type Test = fn();
 
-const TESTS: [(&str, Test); 17] = [
+const TESTS: [(&str, Test); 18] = [
     ("raw::sources_are_as_given", raw::sources_are_as_given),
     (
         "raw::the_longest_and_the_shortest_datagram",
@@ -28,6 +28,10 @@ const TESTS: [(&str, Test); 17] = [
     (
         "raw::a_path_that_gets_narrower_costs_nothing",
         raw::a_path_that_gets_narrower_costs_nothing,
+    ),
+    (
+        "raw::a_datagram_in_two_batches_goes_once",
+        raw::a_datagram_in_two_batches_goes_once,
     ),
     (
         "raw::each_datagram_that_does_not_go_is_told_once",

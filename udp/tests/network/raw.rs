@@ -154,6 +154,27 @@ pub(crate) fn a_path_that_gets_narrower_costs_nothing() {
     }
 }
 
+pub(crate) fn a_datagram_in_two_batches_goes_once() {
+    let (short, long) = (payload(100), payload(10_000));
+    for (to, source) in [("127.0.0.1:0", SOURCE_4), ("[::1]:0", SOURCE_6)] {
+        ip("link set lo mtu 1500");
+        let mut sender = RawSender::open().expect("privileged");
+        let (receiver, to) = receiver(to);
+        // A batch is of 64 packets: it ends among the fragments of the last.
+        let mut datagrams = vec![outgoing(source, to, &short); 60];
+        datagrams.push(outgoing(source, to, &long));
+        // The second time the path is narrower than it was.
+        for mtu in [1500, 1300] {
+            ip(&format!("link set lo mtu {mtu}"));
+            assert_eq!(send(&mut sender, &datagrams), []);
+            for datagram in &datagrams {
+                expect(&receiver, datagram.source, datagram.payload);
+            }
+            expect_nothing(&receiver);
+        }
+    }
+}
+
 pub(crate) fn each_datagram_that_does_not_go_is_told_once() {
     ip("link set lo mtu 1500");
     let (receiver, to) = receiver("127.0.0.1:0");
