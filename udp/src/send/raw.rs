@@ -14,8 +14,8 @@ use super::lane::{Batch, Lane, Patience, Refused, SEND_BUFFER_BYTES};
 use super::path::Paths;
 use super::{Outgoing, SendError};
 use crate::packet::{Ends, Packets};
-use crate::shard_of;
 use crate::sys::{self, Slot};
+use crate::{bpf, shard_of};
 
 /// Counters of identifications: sources share them only by chance, so that one comes around
 /// late.
@@ -295,7 +295,9 @@ fn open(domain: Domain) -> Result<Socket, SendError> {
     // kernel does the same there).
     let protocol = Some(Protocol::from(libc::IPPROTO_RAW));
     let socket = Socket::new(domain, Type::RAW, protocol).map_err(SendError::raw)?;
-    // It receives nothing: no protocol of that number is ever delivered to it.
+    // Else packets of that protocol number, which anybody may send, would fill its buffer.
+    sys::attach_filter(&socket, libc::SO_ATTACH_FILTER, &bpf::closed_program())
+        .map_err(SendError::system("SO_ATTACH_FILTER"))?;
     // Without this, a packet that the interface's queue has no room for is dropped, and the
     // system says that it was sent.
     let (level, option) = match domain {

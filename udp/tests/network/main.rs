@@ -15,7 +15,7 @@ use libtest_mimic::{Arguments, Trial};
 /// A test, which finds the namespace with loopback alone, up.
 type Test = fn();
 
-const TESTS: [(&str, Test); 18] = [
+const TESTS: [(&str, Test); 19] = [
     ("raw::sources_are_as_given", raw::sources_are_as_given),
     (
         "raw::the_longest_and_the_shortest_datagram",
@@ -33,6 +33,7 @@ const TESTS: [(&str, Test); 18] = [
         "raw::a_datagram_in_two_batches_goes_once",
         raw::a_datagram_in_two_batches_goes_once,
     ),
+    ("raw::it_receives_nothing", raw::it_receives_nothing),
     (
         "raw::each_datagram_that_does_not_go_is_told_once",
         raw::each_datagram_that_does_not_go_is_told_once,

@@ -1,10 +1,12 @@
 //! Sends from any source.
 
 use std::fs;
-use std::net::{SocketAddr, UdpSocket};
+use std::mem::MaybeUninit;
+use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use forebay_udp::{Outgoing, RawSender};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::space::{ip, program};
 
@@ -173,6 +175,47 @@ pub(crate) fn a_datagram_in_two_batches_goes_once() {
             expect_nothing(&receiver);
         }
     }
+}
+
+pub(crate) fn it_receives_nothing() {
+    let sender = RawSender::open().expect("privileged");
+    // 255, by which the kernel finds raw sockets that it is given the IP header by.
+    #[rustfmt::skip]
+    let v4 = [
+        0x45, 0, 0, 24, 0, 0, 0, 0, 64, 255, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1,
+        b'f', b'l', b'o', b'w',
+    ];
+    let localhost = Ipv6Addr::LOCALHOST.octets();
+    let v6 = [
+        &[0x60, 0, 0, 0, 0, 4, 255, 64][..],
+        &localhost,
+        &localhost,
+        b"flow",
+    ]
+    .concat();
+    for (domain, to, packet) in [
+        (Domain::IPV4, address("127.0.0.1:0"), &v4[..]),
+        (Domain::IPV6, address("[::1]:0"), &v6),
+    ] {
+        let other = Socket::new(domain, Type::RAW, Some(Protocol::from(255))).expect("privileged");
+        assert_eq!(
+            other.send_to(packet, &to.into()).expect("sent"),
+            packet.len()
+        );
+        // It reached raw sockets.
+        other
+            .recv(&mut [MaybeUninit::uninit(); 100])
+            .expect("a packet");
+    }
+    for sockets in ["/proc/net/raw", "/proc/net/raw6"] {
+        let sockets = fs::read_to_string(sockets).expect("raw sockets");
+        let mut lines = sockets.lines().map(str::split_whitespace);
+        lines.next().expect("a line of names");
+        let of_sender: Vec<_> = lines.map(|mut line| line.nth(4)).collect();
+        // Bytes that wait to be sent, and to be read.
+        assert_eq!(of_sender, [Some("00000000:00000000")], "{sockets}");
+    }
+    drop(sender);
 }
 
 pub(crate) fn each_datagram_that_does_not_go_is_told_once() {
