@@ -86,7 +86,7 @@ impl PacketReceiver {
             found: Vec::with_capacity(BATCH),
             closed: false,
         };
-        receiver.attach()?;
+        receiver.attach(&receiver.sieve.wanted)?;
         Ok(receiver)
     }
 
@@ -141,13 +141,20 @@ impl PacketReceiver {
     ///
     /// # Errors
     ///
-    /// There are more than the kernel's filter holds: all is as it was then.
+    /// There are more than the kernel's filter holds, or the system refuses it: all is as it was
+    /// then.
     pub fn set_exclude(&mut self, exclude: &[SocketAddr]) -> Result<(), PacketError> {
         let now = &self.sieve.wanted;
         let wanted = Wanted::new(now.interfaces.clone(), &now.listen, exclude);
         check_length(&wanted)?;
+        if let Err(error) = self.attach(&wanted) {
+            // The rings before the one that failed have the new filter: they are given the old
+            // one again. Here too the first error ends it, at that same ring.
+            let _same = self.attach(&self.sieve.wanted);
+            return Err(error);
+        }
         self.sieve.wanted = wanted;
-        self.attach()
+        Ok(())
     }
 
     /// Takes in no more packets. What came before is there for [`receive`](Self::receive): all of
@@ -158,16 +165,16 @@ impl PacketReceiver {
     /// The system refuses it.
     pub fn close(&mut self) -> Result<(), PacketError> {
         self.closed = true;
-        self.attach()
+        self.attach(&self.sieve.wanted)
     }
 
     /// Gives the rings the filter of what is wanted.
-    fn attach(&self) -> Result<(), PacketError> {
+    fn attach(&self, wanted: &Wanted) -> Result<(), PacketError> {
         for ring in &self.rings {
             let program = match ring.ipv6 {
                 _ if self.closed => bpf::closed_program().to_vec(),
-                true => self.sieve.wanted.ipv6_program(),
-                false => self.sieve.wanted.ipv4_program(),
+                true => wanted.ipv6_program(),
+                false => wanted.ipv4_program(),
             };
             sys::attach_filter(&ring.socket, libc::SO_ATTACH_FILTER, &program)
                 .map_err(system("SO_ATTACH_FILTER"))?;

@@ -1,7 +1,7 @@
-//! Frames as no socket for UDP would send them.
+//! Frames as no socket for UDP would send them, and a filter that cannot be changed.
 #![expect(
     unsafe_code,
-    reason = "the address of an interface has no safe constructor"
+    reason = "neither the address of an interface nor the option has a safe function"
 )]
 
 use std::ffi::CString;
@@ -35,4 +35,21 @@ pub(crate) fn inject(interface: &str, frames: &[Vec<u8>]) {
         let sent = socket.send_to(frame, &address).expect("sent");
         assert_eq!(sent, frame.len());
     }
+}
+
+/// Makes the system refuse the socket of this number another filter.
+pub(crate) fn lock_filter(socket: i32) {
+    let on: libc::c_int = 1;
+    // SAFETY: the kernel reads the integer, whose length is given; the option changes nothing of
+    // this process's memory, whatever the number stands for. socket(7), SO_LOCK_FILTER.
+    let result = unsafe {
+        libc::setsockopt(
+            socket,
+            libc::SOL_SOCKET,
+            libc::SO_LOCK_FILTER,
+            (&raw const on).cast(),
+            mem::size_of_val(&on) as libc::socklen_t,
+        )
+    };
+    assert_eq!(result, 0, "it has a filter");
 }

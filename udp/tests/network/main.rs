@@ -15,7 +15,7 @@ use libtest_mimic::{Arguments, Trial};
 /// A test, which finds the namespace with loopback alone, up.
 type Test = fn();
 
-const TESTS: [(&str, Test); 19] = [
+const TESTS: [(&str, Test); 20] = [
     ("raw::sources_are_as_given", raw::sources_are_as_given),
     (
         "raw::the_longest_and_the_shortest_datagram",
@@ -70,6 +70,10 @@ const TESTS: [(&str, Test); 19] = [
     (
         "ring::what_is_left_out_can_change",
         ring::what_is_left_out_can_change,
+    ),
+    (
+        "ring::what_is_left_out_stays_when_the_system_refuses_another",
+        ring::what_is_left_out_stays_when_the_system_refuses_another,
     ),
     (
         "ring::what_came_before_it_is_closed_is_there",

@@ -1,6 +1,7 @@
 //! Packets below the IP stack.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use forebay_udp::{
     SendError, drop_network_privileges, shard_of,
 };
 
-use crate::inject::inject;
+use crate::inject::{inject, lock_filter};
 use crate::space::{self, ip, try_ip};
 
 /// A datagram that has left the ring.
@@ -307,6 +308,35 @@ pub(crate) fn what_is_left_out_can_change() {
     assert_eq!(destinations(take(&mut receiver, 1)), [both[0].destination]);
     // Only what the filter lets through comes up.
     assert_eq!(receiver.counts().packets, 3);
+}
+
+pub(crate) fn what_is_left_out_stays_when_the_system_refuses_another() {
+    link();
+    let before = open_sockets();
+    let mut receiver = open(&options(&["[::]:2055"], &[]));
+    let mut rings = open_sockets();
+    rings.retain(|socket| !before.contains(socket));
+    let [_of_ipv4, of_ipv6] = rings[..] else {
+        panic!("two rings: {rings:?}");
+    };
+    lock_filter(of_ipv6);
+    let refused = receiver.set_exclude(&FAR.map(address)).expect_err("locked");
+    assert!(matches!(refused, PacketError::System { .. }), "{refused}");
+    expect_once(&mut receiver, b"both as before");
+}
+
+/// The numbers of this process's sockets, in the order of their opening.
+fn open_sockets() -> Vec<i32> {
+    let entries = fs::read_dir("/proc/self/fd").expect("Linux");
+    let mut sockets: Vec<i32> = entries
+        .map(|entry| entry.expect("readable").path())
+        .filter(|path| {
+            fs::read_link(path).is_ok_and(|to| to.to_string_lossy().starts_with("socket:"))
+        })
+        .filter_map(|path| path.file_name()?.to_str()?.parse().ok())
+        .collect();
+    sockets.sort_unstable();
+    sockets
 }
 
 pub(crate) fn what_came_before_it_is_closed_is_there() {
