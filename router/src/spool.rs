@@ -119,10 +119,6 @@ impl Taken {
                 payload: self.bytes.get(payload.clone()).unwrap_or_default(),
             })
     }
-
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.datagrams.is_empty()
-    }
 }
 
 impl fmt::Debug for Spool {

@@ -155,10 +155,13 @@ impl Forwarder {
         let Some(spool) = self.orphans.first_mut() else {
             return;
         };
+        if most == 0 {
+            return;
+        }
         let routing = Arc::clone(&self.routing);
         let mut taken = std::mem::take(&mut self.taken);
         spool.take(most, &mut taken);
-        if taken.is_empty() {
+        if spool.is_empty() {
             self.orphans.remove(0);
         }
         self.counters.waiting.take_saturating(taken.lost);

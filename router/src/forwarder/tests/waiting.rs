@@ -144,3 +144,20 @@ fn what_waits_for_a_collector_that_is_taken_away_goes_to_the_others() {
     );
     assert_eq!(rig.counters().forwarded.datagrams, 100);
 }
+
+#[test]
+fn what_waits_for_a_collector_that_is_taken_away_outlasts_a_look_that_sends_nothing() {
+    let mut rig = Rig::new(&down(Down::Spool, &[1]));
+    rig.set(0, false);
+    rig.forward(&[(exporter(1), v5(1))]);
+    rig.tend();
+    let mut changed = down(Down::Spool, &[1]);
+    changed.routes[0].collectors[0].address = address(9);
+    rig.reload(&changed);
+    // Right after the last look: nothing came and no time has passed.
+    rig.forwarder.tend(rig.now_us, &mut rig.outlet);
+    assert!(rig.forwarder.replays());
+    rig.tend_until_sent();
+    assert_eq!(rig.outlet.payloads(), [v5(1)]);
+    assert_eq!(rig.counters().waiting, Tally::default());
+}
