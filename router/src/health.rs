@@ -2,6 +2,9 @@
 //!
 //! A collector is down when nobody listens on its address, where that is one of this machine's; when its probe fails; or
 //! when it refuses datagrams. Of another collector nothing can be known: it counts as up.
+//!
+//! One that refused is down from that datagram on, and up again when it did not refuse a [trial](trial): else what waits
+//! for it would be sent to find out that it still refuses, and be lost.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -14,8 +17,10 @@ use crate::routing::{Routing, Seen};
 
 mod listeners;
 mod probe;
+mod trial;
 
 use listeners::Listeners;
+use trial::Trials;
 
 /// How often it is looked who listens.
 pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(250);
@@ -23,8 +28,6 @@ pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 pub(crate) const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// So many probes in a row must fail: one may be lost.
 const PROBES_FAILED: u32 = 2;
-/// How long a collector that refused counts as down before it is tried again, in microseconds.
-const REFUSED_US: i64 = 5_000_000;
 
 /// Tells incarnations of different targets apart.
 static NEXT_ID: AtomicU32 = AtomicU32::new(1);
@@ -38,8 +41,10 @@ pub(crate) struct Target {
     up: AtomicBool,
     /// How often it came back.
     returns: AtomicU32,
-    /// Set by the threads that send.
-    refused: AtomicBool,
+    /// Counted by the threads that send.
+    refusals: AtomicU32,
+    /// Those that were before it was known to be up: with more, it is down.
+    forgiven: AtomicU32,
     /// What [`Health`] remembers: the sockets that listen, mixed into one number.
     sockets: AtomicU64,
     probes_failed: AtomicU32,
@@ -53,7 +58,8 @@ impl Target {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             up: AtomicBool::new(true),
             returns: AtomicU32::new(0),
-            refused: AtomicBool::new(false),
+            refusals: AtomicU32::new(0),
+            forgiven: AtomicU32::new(0),
             sockets: AtomicU64::new(0),
             probes_failed: AtomicU32::new(0),
         })
@@ -71,14 +77,29 @@ impl Target {
         let returns = self.returns.load(Ordering::Acquire);
         Seen {
             address: self.address,
-            up: self.up.load(Ordering::Acquire),
+            up: self.up.load(Ordering::Acquire) && !self.refuses(),
             incarnation: u64::from(self.id) << 32 | u64::from(returns),
         }
     }
 
-    /// A datagram was refused.
+    /// A datagram was refused: it is down at once.
     pub(crate) fn refuse(&self) {
-        self.refused.store(true, Ordering::Relaxed);
+        self.refusals.fetch_add(1, Ordering::Release);
+    }
+
+    fn refusals(&self) -> u32 {
+        self.refusals.load(Ordering::Acquire)
+    }
+
+    fn refuses(&self) -> bool {
+        self.refusals() != self.forgiven.load(Ordering::Acquire)
+    }
+
+    /// The first so many refusals say nothing any more: it came back since.
+    fn forgive(&self, refusals: u32) {
+        // Before it can be seen to be up, as in `set`.
+        self.returns.fetch_add(1, Ordering::Release);
+        self.forgiven.store(refusals, Ordering::Release);
     }
 
     /// What is known now; `restarted` where others listen than before. A line to log where that changes something.
@@ -101,42 +122,56 @@ impl Target {
 /// Looks who listens: on a thread of its own.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
-    /// Until when those count as down that refused, in microseconds since 1970.
-    refused: Vec<(SocketAddr, i64)>,
+    trials: Trials,
 }
 
 impl Health {
-    /// Looks once.
+    /// Looks once. `now_us` is of a clock that never goes back.
     pub(crate) fn look<'t>(
         &mut self,
         targets: impl IntoIterator<Item = &'t Arc<Target>>,
         now_us: i64,
     ) {
-        let listeners = Listeners::read();
-        self.refused.retain(|(_, until)| *until > now_us);
+        self.look_at(targets, Listeners::read().as_ref(), now_us);
+    }
+
+    fn look_at<'t>(
+        &mut self,
+        targets: impl IntoIterator<Item = &'t Arc<Target>>,
+        listeners: Option<&Listeners>,
+        now_us: i64,
+    ) {
+        self.trials.begin_look();
         for target in targets {
             let address = target.address;
-            if target.refused.swap(false, Ordering::Relaxed) {
-                self.refused.retain(|(refused, _)| *refused != address);
-                self.refused.push((address, now_us + REFUSED_US));
-            }
-            let refused = self.refused.iter().any(|(refused, _)| *refused == address);
             let answers = target.probes_failed.load(Ordering::Relaxed) < PROBES_FAILED;
             let mut restarted = false;
             let mut listened = true;
+            // Those before it is looked who listens.
+            let refusals = target.refusals();
             // Without the list, or on another machine, nothing can be said.
-            if let (Some(listeners), true) = (&listeners, is_own_address(address.ip())) {
+            if let (Some(listeners), true) = (listeners, is_own_address(address.ip())) {
                 let sockets = listeners.sockets(address);
                 listened = sockets != 0;
                 if listened {
                     let before = target.sockets.swap(sockets, Ordering::Relaxed);
                     restarted = before != 0 && before != sockets;
                 }
+                // Nobody needs to try whether somebody is there.
+                if target.refuses() && listened {
+                    target.forgive(refusals);
+                }
+            } else if target.refuses()
+                && let Some(forgiven) = self.trials.passed(address, refusals, now_us)
+            {
+                target.forgive(forgiven);
             }
-            if let Some(what) = target.set(listened && answers && !refused, restarted) {
+            let up = listened && answers && !target.refuses();
+            if let Some(what) = target.set(up, restarted) {
                 tracing::info!("collector {address} {what}");
             }
         }
+        self.trials.end_look();
     }
 }
 

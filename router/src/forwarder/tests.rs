@@ -519,17 +519,31 @@ fn a_reload_moves_only_those_whose_collector_changes() {
 }
 
 #[test]
-fn a_destination_that_refuses_is_known_to_all() {
+fn a_destination_that_refuses_is_known_to_all_at_once() {
     let mut rig = Rig::new(&one_route(route(&[1, 1])));
     rig.outlet.refuse = vec![address(2), address(77)];
     rig.forward(&[(exporter(1), v5(1))]);
-    let mut health = crate::health::Health::default();
-    health.look(&rig.routing.targets, 0);
     assert!(rig.routing.targets[0].seen().up);
     assert!(!rig.routing.targets[1].seen().up);
-    // It is tried again after a while.
-    health.look(&rig.routing.targets, 4_999_999);
-    assert!(!rig.routing.targets[1].seen().up);
-    health.look(&rig.routing.targets, 5_000_000);
-    assert!(rig.routing.targets[1].seen().up);
+}
+
+#[test]
+fn a_spool_is_not_emptied_into_a_collector_that_refuses() {
+    let mut rig = Rig::new(&down(Down::Spool, &[1]));
+    rig.set(0, false);
+    let batch: Vec<_> = (1..=1_000).map(|of| (exporter(1), v5(of))).collect();
+    rig.forward(&batch);
+    rig.routing.targets[0].set(true, false);
+    rig.tend();
+    // What was sent until the refusal came is lost, and no more.
+    rig.outlet.refuse = vec![address(1)];
+    rig.tend();
+    let sent = rig.outlet.take().len();
+    assert!(sent < 1_000, "{sent}");
+    for _ in 0..10 {
+        rig.tend();
+        rig.forward(&[(exporter(1), v5(2_000))]);
+    }
+    assert_eq!(rig.outlet.take(), []);
+    assert_eq!(rig.counters().waiting.datagrams, 1_000 - sent as u64 + 10);
 }

@@ -100,3 +100,85 @@ fn what_comes_back_here_is_a_loop() {
         assert_eq!(found.is_some(), expected, "{listen:?} {target}");
     }
 }
+
+/// Looks as at a collector on another machine, of which no list tells.
+fn look_from_afar(health: &mut Health, routing: &Routing, now_us: i64) -> bool {
+    health.look_at(&routing.targets, None, now_us);
+    routing.targets[0].seen().up
+}
+
+#[test]
+fn who_refuses_is_down_at_once_and_until_a_trial_is_not_refused() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let routing = routing(&[(address, None)]);
+    let target = &routing.targets[0];
+    let mut health = Health::default();
+    assert!(look_from_afar(&mut health, &routing, 0));
+    let first = target.seen().incarnation;
+
+    drop(socket);
+    target.refuse();
+    // Before anybody looks.
+    assert!(!target.seen().up);
+    let second = 1_000_000;
+    // Time alone does not bring it back: each trial is refused.
+    for now in 1..120 {
+        assert!(!look_from_afar(&mut health, &routing, now * second));
+    }
+    assert_eq!(target.seen().incarnation, first);
+
+    // While messages are refused, a trial that is not says nothing.
+    let socket = UdpSocket::bind(address).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    for now in 120..150 {
+        target.refuse();
+        assert!(!look_from_afar(&mut health, &routing, now * second));
+    }
+    // Then it is up, after no more than a pause, and the pause after a trial that began before.
+    let back = (150..170).find(|now| look_from_afar(&mut health, &routing, now * second));
+    assert!(back.is_some_and(|now| now <= 162), "{back:?}");
+    assert_ne!(target.seen().incarnation, first);
+    // What was sent to find out was empty.
+    let mut buffer = [0; 10];
+    while let Ok(length) = socket.recv(&mut buffer) {
+        assert_eq!(length, 0);
+    }
+    // It may refuse again.
+    target.refuse();
+    assert!(!target.seen().up);
+}
+
+#[test]
+fn a_collector_here_that_refused_is_up_when_somebody_listens() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let here = socket.local_addr().unwrap();
+    let routing = routing(&[(here, None)]);
+    let mut health = Health::default();
+    health.look(&routing.targets, 0);
+    let first = routing.targets[0].seen().incarnation;
+    routing.targets[0].refuse();
+    assert_eq!(up(&routing), [false]);
+    health.look(&routing.targets, 1);
+    assert_eq!(up(&routing), [true]);
+    assert_ne!(routing.targets[0].seen().incarnation, first);
+    drop(socket);
+    routing.targets[0].refuse();
+    health.look(&routing.targets, 2);
+    assert_eq!(up(&routing), [false]);
+}
+
+#[test]
+fn own_addresses_are_those_that_the_machine_has() {
+    for (address, own) in [
+        ("127.0.0.1", true),
+        ("127.9.9.9", true),
+        ("::1", true),
+        ("::ffff:127.0.0.1", true),
+        ("203.0.113.1", false),
+        ("2001:db8::1", false),
+        ("0.0.0.0", false),
+    ] {
+        assert_eq!(is_own_address(address.parse().unwrap()), own, "{address}");
+    }
+}
