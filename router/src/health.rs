@@ -201,7 +201,22 @@ pub(crate) fn probe_all(routing: &Routing) {
 /// Whether an address is one of this machine's.
 pub(crate) fn is_own_address(address: IpAddr) -> bool {
     let address = address.to_canonical();
-    address.is_loopback() || !address.is_unspecified() && UdpSocket::bind((address, 0)).is_ok()
+    address.is_loopback() || !address.is_unspecified() && is_own_source(address)
+}
+
+/// Whether the system would send from an address to itself, which it does for its own. That a socket can be bound says
+/// nothing: with `ip_nonlocal_bind`, it can to every address, ip-sysctl.
+fn is_own_source(address: IpAddr) -> bool {
+    let any: IpAddr = match address {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let source = UdpSocket::bind((any, 0)).and_then(|socket| {
+        // Sends nothing. Any port will do.
+        socket.connect((address, 9))?;
+        socket.local_addr()
+    });
+    source.is_ok_and(|source| source.ip() == address)
 }
 
 /// Where a datagram for `target` comes back to, if one of these addresses is listened on.
