@@ -21,8 +21,9 @@ pub struct Truth {
     pub distinct_5_tuples_ipv4: u64,
     /// Those of IPv6.
     pub distinct_5_tuples_ipv6: u64,
-    /// Of the flows, those that another exporter had told before: the same 5-tuple, counters and times. Others may
-    /// be alike by chance: single packets of the most frequent keys in the same millisecond.
+    /// Of the flows, those that another exporter had told before: the same 5-tuple and counters, and times that differ by
+    /// less than a second, for not every layout tells them exactly. Others may be alike by chance: single packets of the
+    /// most frequent keys at almost the same time.
     pub duplicates: Duplicates,
     /// By version, in the order 5, 9, 10. A version that no exporter sends is left out.
     pub versions: Vec<VersionTruth>,
