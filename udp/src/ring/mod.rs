@@ -73,6 +73,36 @@ pub struct PacketOptions {
     pub ring_bytes: usize,
 }
 
+impl PacketOptions {
+    /// Checks them, and opens nothing.
+    ///
+    /// # Errors
+    ///
+    /// They make no sense, or an interface is not there.
+    pub fn check(&self) -> Result<(), PacketError> {
+        self.checked().map(|_| ())
+    }
+
+    /// What is wanted, by which protocols.
+    fn checked(&self) -> Result<(Wanted, Vec<u16>), PacketError> {
+        let wanted = wanted(self)?;
+        let families: Vec<u16> = [(ETH_P_IP, false), (ETH_P_IPV6, true)]
+            .into_iter()
+            .filter(|(_, ipv6)| wanted.has_family(*ipv6))
+            .map(|(protocol, _)| protocol)
+            .collect();
+        let least = LEAST_BLOCKS * BLOCK_BYTES * families.len();
+        if !(least..=MAX_RING_BYTES).contains(&self.ring_bytes) {
+            return Err(PacketError::RingBytes {
+                bytes: self.ring_bytes,
+                least,
+                most: MAX_RING_BYTES,
+            });
+        }
+        Ok((wanted, families))
+    }
+}
+
 /// The packet rings of all shards.
 ///
 /// A source's packets all go to the shard that [`shard_of`](crate::shard_of) names, as with
@@ -88,20 +118,7 @@ impl PacketRing {
     /// The program lacks CAP_NET_RAW, an interface is not there, there is too little memory, or
     /// the options make no sense.
     pub fn open(options: &PacketOptions) -> Result<Vec<PacketReceiver>, PacketError> {
-        let wanted = wanted(options)?;
-        let families: Vec<u16> = [(ETH_P_IP, false), (ETH_P_IPV6, true)]
-            .into_iter()
-            .filter(|(_, ipv6)| wanted.has_family(*ipv6))
-            .map(|(protocol, _)| protocol)
-            .collect();
-        let least = LEAST_BLOCKS * BLOCK_BYTES * families.len();
-        if !(least..=MAX_RING_BYTES).contains(&options.ring_bytes) {
-            return Err(PacketError::RingBytes {
-                bytes: options.ring_bytes,
-                least,
-                most: MAX_RING_BYTES,
-            });
-        }
+        let (wanted, families) = options.checked()?;
         let blocks = options.ring_bytes / families.len() / BLOCK_BYTES;
         let mut by_shard: Vec<Vec<Ring>> = (0..options.shards).map(|_| Vec::new()).collect();
         for protocol in families {

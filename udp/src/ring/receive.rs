@@ -20,6 +20,8 @@ use crate::{Datagram, bpf};
 const BATCH: usize = 64;
 /// Blocks taken from one ring before the other is looked at.
 const BLOCKS_PER_TURN: u32 = 4;
+/// Blocks in which nothing is wanted that are read at a time.
+const BLOCKS_FOR_NOTHING: u32 = 16;
 
 /// Receives the packets of one shard: from a ring for IPv4, one for IPv6, or both.
 ///
@@ -92,7 +94,9 @@ impl PacketReceiver {
 
     /// Takes up to 64 datagrams, waiting for the first at most `wait` (in whole milliseconds,
     /// rounded up). None come when the time is up, when a signal interrupts the wait, or when no
-    /// packet that came held a datagram that is wanted.
+    /// packet that was looked at held a datagram that is wanted: at most 8 MiB of them are looked
+    /// at, so that the caller has its turn whatever comes; all of them after
+    /// [`close`](Self::close).
     ///
     /// A packet is there a few milliseconds after it came, or sooner where there are many.
     ///
@@ -106,8 +110,12 @@ impl PacketReceiver {
             ring.release_if_read();
         }
         let mut from = self.fill();
-        if from.is_none() && self.poll(wait)? {
+        while from.is_none() && self.poll(wait)? {
             from = self.fill();
+            // Once closed there is an end of it, and none must mean that it is reached.
+            if !self.closed {
+                break;
+            }
         }
         let block = from
             .and_then(|ring| self.rings.get(ring))
@@ -183,11 +191,12 @@ impl PacketReceiver {
     }
 
     /// Reads packets of the first ring that has some, in turns; returns which, if there were
-    /// datagrams in them.
+    /// datagrams in them. There may be more packets if there were none.
     fn fill(&mut self) -> Option<usize> {
         let count = self.rings.len();
         let mut idle = 0;
-        while idle < count {
+        let mut for_nothing = 0;
+        while idle < count && for_nothing < BLOCKS_FOR_NOTHING {
             let turn = self.turn % count;
             let ring = self.rings.get_mut(turn)?;
             let ready = ring.memory.block(ring.block).is_some();
@@ -205,6 +214,7 @@ impl PacketReceiver {
             }
             // Nothing refers to the block.
             ring.release_if_read();
+            for_nothing += 1;
         }
         None
     }

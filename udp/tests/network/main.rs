@@ -15,7 +15,7 @@ use libtest_mimic::{Arguments, Trial};
 /// A test, which finds the namespace with loopback alone, up.
 type Test = fn();
 
-const TESTS: [(&str, Test); 20] = [
+const TESTS: [(&str, Test); 22] = [
     ("raw::sources_are_as_given", raw::sources_are_as_given),
     (
         "raw::the_longest_and_the_shortest_datagram",
@@ -74,6 +74,14 @@ const TESTS: [(&str, Test); 20] = [
     (
         "ring::what_is_left_out_stays_when_the_system_refuses_another",
         ring::what_is_left_out_stays_when_the_system_refuses_another,
+    ),
+    (
+        "ring::the_caller_has_its_turn_though_nothing_is_wanted",
+        ring::the_caller_has_its_turn_though_nothing_is_wanted,
+    ),
+    (
+        "ring::once_it_is_closed_none_means_that_nothing_is_left",
+        ring::once_it_is_closed_none_means_that_nothing_is_left,
     ),
     (
         "ring::what_came_before_it_is_closed_is_there",

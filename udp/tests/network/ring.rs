@@ -20,6 +20,8 @@ type Taken = (SocketAddr, SocketAddr, Vec<u8>);
 const LONG: Duration = Duration::from_secs(10);
 /// Longer than a packet waits for its block to be full.
 const SHORT: Duration = Duration::from_millis(200);
+/// Datagrams for a port that nobody listens on.
+const UNWANTED: u64 = 200;
 /// What is sent to the far end of the link, though nobody has the addresses there.
 const FAR: [&str; 2] = ["198.51.100.2:2055", "[2001:db8:1::2]:2055"];
 
@@ -337,6 +339,49 @@ fn open_sockets() -> Vec<i32> {
         .collect();
     sockets.sort_unstable();
     sockets
+}
+
+/// A receiver in whose ring is first what nobody wants, as the kernel cannot tell: fragments,
+/// over 12 MiB of them. One datagram that is wanted comes last.
+fn with_much_unwanted() -> PacketReceiver {
+    link();
+    ip("link set va mtu 1280");
+    let mut large = options(&["[::]:2055"], &[]);
+    large.ring_bytes = 128 << 20;
+    let receiver = open(&large);
+    let payload = payload(65_000);
+    let [elsewhere, wanted] = ["[2001:db8:1::2]:9995", FAR[1]].map(|destination| Outgoing {
+        source: address("[2001:db8::1]:50000"),
+        destination: address(destination),
+        payload: &payload,
+    });
+    for _ in 0..UNWANTED / 10 {
+        send(&[elsewhere; 10]);
+    }
+    send(&[wanted]);
+    receiver
+}
+
+pub(crate) fn the_caller_has_its_turn_though_nothing_is_wanted() {
+    let mut receiver = with_much_unwanted();
+    assert_eq!(receiver.receive(LONG).expect("readable").len(), 0);
+    let mut seen = receiver.counts().fragments_elsewhere;
+    assert!((1..UNWANTED).contains(&seen), "{seen} of {UNWANTED}");
+    while receiver.receive(LONG).expect("readable").len() == 0 {
+        let now = receiver.counts().fragments_elsewhere;
+        assert!(now > seen, "what is wanted is missing after {now}");
+        seen = now;
+    }
+    assert_eq!(receiver.counts().fragments_elsewhere, UNWANTED);
+    assert_eq!(receiver.kernel_drops(), 0);
+}
+
+pub(crate) fn once_it_is_closed_none_means_that_nothing_is_left() {
+    let mut receiver = with_much_unwanted();
+    receiver.close().expect("it closes");
+    let datagrams = receiver.receive(PacketReceiver::LATEST).expect("readable");
+    assert_eq!(datagrams.len(), 1);
+    assert_eq!(receiver.counts().fragments_elsewhere, UNWANTED);
 }
 
 pub(crate) fn what_came_before_it_is_closed_is_there() {
