@@ -40,7 +40,7 @@ pub struct RouteCounters {
 }
 
 /// An address and what went there.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct TargetState {
     counters: TargetCounters,
     spool: Option<Spool>,
@@ -126,10 +126,8 @@ impl Forwarder {
                 .iter()
                 .position(|(address, _)| *address == target.address());
             let state = known.map(|place| before.swap_remove(place).1);
-            self.targets.push(state.unwrap_or_else(|| TargetState {
-                counters: TargetCounters::default(),
-                spool: None,
-            }));
+            let state = state.unwrap_or_else(|| self.returned(target.address()));
+            self.targets.push(state);
         }
         let left = before.into_iter().filter_map(|(_, state)| state.spool);
         self.orphans.extend(left.filter(|spool| !spool.is_empty()));

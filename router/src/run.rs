@@ -22,7 +22,8 @@ use crate::routing::Routing;
 use crate::spool::{SpoolError, SpoolLock, SpoolOptions, leftovers, remove};
 use crate::status::{Status, ThreadStatus};
 
-/// Tells the time, in microseconds since 1970.
+/// Tells the time, in microseconds since whenever. It must never go back, as the time of day may: what is to be done in a
+/// quarter of a second would wait for an hour.
 pub type Clock = fn() -> i64;
 
 /// How long a receive waits for datagrams before other things are looked after.
@@ -194,6 +195,7 @@ impl Router {
             found => found?,
         };
         let first = found.iter().map(|left| left.number + 1).max().unwrap_or(0);
+        let next = Arc::new(AtomicU64::new(first));
         let threads = setup.threads.max(1);
         let mut forwarders: Vec<Forwarder> = (0..threads)
             .map(|thread| {
@@ -201,7 +203,7 @@ impl Router {
                     folder: setup.spool.clone(),
                     bytes: setup.spool_bytes / threads as u64,
                     thread,
-                    first,
+                    next: Arc::clone(&next),
                 };
                 Forwarder::with_spool(Arc::clone(&routing), setup.limits, options)
             })

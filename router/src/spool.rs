@@ -14,6 +14,8 @@ use std::io::BufWriter;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use forebay_udp::Datagram;
 use forebay_udp::capture::{CaptureReader, CaptureWriteError, CaptureWriter};
@@ -37,15 +39,14 @@ pub(crate) struct SpoolOptions {
     /// Bytes for each collector.
     pub(crate) bytes: u64,
     pub(crate) thread: usize,
-    /// The number of the first file: above those that are there.
-    pub(crate) first: u64,
+    /// The number of the next file: above those that are there, and no two files'.
+    pub(crate) next: Arc<AtomicU64>,
 }
 
 /// A thread's messages for one collector.
 pub(crate) struct Spool {
     options: SpoolOptions,
     collector: SocketAddr,
-    next: u64,
     open: Option<(CaptureWriter<BufWriter<File>>, Segment)>,
     closed: VecDeque<Segment>,
     reading: Option<(CaptureReader, Segment)>,
@@ -133,7 +134,6 @@ impl fmt::Debug for Spool {
 impl Spool {
     pub(crate) fn new(options: SpoolOptions, collector: SocketAddr) -> Self {
         Self {
-            next: options.first,
             options,
             collector,
             open: None,
@@ -142,6 +142,22 @@ impl Spool {
             bytes: 0,
             complained: false,
         }
+    }
+
+    /// Whom it is for.
+    pub(crate) const fn collector(&self) -> SocketAddr {
+        self.collector
+    }
+
+    /// What is in it.
+    pub(crate) fn waiting(&self) -> Tally {
+        let open = self.open.iter().map(|(_, segment)| segment);
+        let reading = self.reading.iter().map(|(_, segment)| segment);
+        let mut sum = Tally::default();
+        for segment in reading.chain(&self.closed).chain(open) {
+            sum.add(segment.left);
+        }
+        sum
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -165,7 +181,8 @@ impl Spool {
         let (writer, segment) = match &mut self.open {
             Some(open) => open,
             None => {
-                let path = files::path(&self.options, self.collector, self.next);
+                let number = self.options.next.fetch_add(1, Ordering::Relaxed);
+                let path = files::path(&self.options, self.collector, number);
                 let writer = match CaptureWriter::create(&path) {
                     Ok(writer) => writer,
                     Err(error) => {
@@ -173,7 +190,6 @@ impl Spool {
                         return Err(NotKept::Failed);
                     }
                 };
-                self.next += 1;
                 self.open.insert((
                     writer,
                     Segment {

@@ -7,7 +7,7 @@ use forebay_udp::Datagram;
 use forebay_wire::Message;
 
 use super::batch::{Batch, Tag};
-use super::{Forwarder, version};
+use super::{Forwarder, TargetState, version};
 use crate::counters::Tally;
 use crate::outlet::Outlet;
 use crate::spool::Spool;
@@ -61,6 +61,18 @@ impl Forwarder {
         }
         self.keep(datagram, target, tally);
         true
+    }
+
+    /// An address that was no target so far: what waits for it since it was one is its own again.
+    pub(super) fn returned(&mut self, address: SocketAddr) -> TargetState {
+        let mut state = TargetState::default();
+        let mut orphans = self.orphans.iter();
+        if let Some(place) = orphans.position(|spool| spool.collector() == address) {
+            let spool = self.orphans.remove(place);
+            state.counters.waiting = spool.waiting();
+            state.spool = Some(spool);
+        }
+        state
     }
 
     /// Between batches: looks which collectors are up, and sends what waits for those.

@@ -85,7 +85,7 @@ impl Rig {
             folder: folder.path().to_owned(),
             bytes: 1 << 20,
             thread: 0,
-            first: 0,
+            next: Arc::default(),
         };
         let routing = Arc::new(Routing::new(config, None).unwrap());
         Self {

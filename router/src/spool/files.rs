@@ -106,6 +106,8 @@ fn parse(name: &str) -> Option<(SocketAddr, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
@@ -114,7 +116,7 @@ mod tests {
             folder: PathBuf::from("/spool"),
             bytes: 0,
             thread: 3,
-            first: 0,
+            next: Arc::default(),
         };
         for collector in ["192.0.2.1:2055", "[2001:db8::1]:4739", "[::1]:9"] {
             let collector: SocketAddr = collector.parse().unwrap();

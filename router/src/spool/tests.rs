@@ -9,7 +9,7 @@ fn options(folder: &Path, bytes: u64) -> SpoolOptions {
         folder: folder.to_owned(),
         bytes,
         thread: 0,
-        first: 0,
+        next: Arc::default(),
     }
 }
 

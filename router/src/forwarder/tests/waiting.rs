@@ -161,3 +161,23 @@ fn what_waits_for_a_collector_that_is_taken_away_outlasts_a_look_that_sends_noth
     assert_eq!(rig.outlet.payloads(), [v5(1)]);
     assert_eq!(rig.counters().waiting, Tally::default());
 }
+
+#[test]
+fn what_waits_for_a_collector_that_is_taken_away_and_given_back_waits_on() {
+    let config = down(Down::Spool, &[1]);
+    let mut rig = Rig::new(&config);
+    rig.set(0, false);
+    rig.forward(&[(exporter(1), v5(1)), (exporter(1), v5(2))]);
+    let mut without = config.clone();
+    without.routes[0].collectors[0].address = address(9);
+    rig.reload(&without);
+    rig.reload(&config);
+    assert_eq!(rig.of_target(0).waiting.datagrams, 2);
+    rig.set(0, false);
+    rig.forward(&[(exporter(1), v5(3))]);
+    rig.set(0, true);
+    rig.tend_until_sent();
+    assert_eq!(rig.outlet.payloads(), [v5(1), v5(2), v5(3)]);
+    assert_eq!(rig.counters().failed.total(), 0);
+    assert_eq!(rig.of_target(0).waiting, Tally::default());
+}
