@@ -10,7 +10,7 @@ use std::{fs, panic, thread};
 use anyhow::{Context, Error, Result};
 use forebay_router::{Config, Control, Input, Router, Routing, Worker};
 use forebay_udp::{
-    OwnSender, PacketOptions, PacketRing, RawSender, SendError, ShardReceiver, ShardSockets,
+    OwnSender, PacketRing, RawSender, SendError, ShardReceiver, ShardSockets,
     drop_network_privileges,
 };
 
@@ -54,7 +54,7 @@ pub(crate) fn run(flags: Flags) -> Result<Outcome> {
     if let Err(error) = drop_network_privileges() {
         tracing::warn!("the right to raw and packet sockets is kept: {error}");
     }
-    let (router, workers) = Router::start(routing, settings.setup(), clock::unix_us)?;
+    let (router, workers) = Router::start(routing, settings.setup(), clock::running_us)?;
     let router = Arc::new(router);
     let control = router.control();
     let (log, fail_on_loss, grace) = (settings.log, settings.fail_on_loss, settings.grace);
@@ -143,17 +143,9 @@ fn open_inputs(settings: &Settings, routing: &Routing) -> Result<(Vec<Input>, St
             let from = format!("listening on {}, threads: {threads}", bound.join(", "));
             Ok((inputs, from))
         }
-        settings::Input::Packets {
-            interfaces,
-            ring_bytes,
-        } => {
-            let receivers = PacketRing::open(&PacketOptions {
-                interfaces: interfaces.clone(),
-                listen: fixed.listen.clone(),
-                exclude: routing.addresses().collect(),
-                shards: threads,
-                ring_bytes: *ring_bytes,
-            })?;
+        settings::Input::Packets { interfaces, .. } => {
+            let options = fixed.packets(routing.addresses().collect());
+            let receivers = PacketRing::open(&options.context("no packet rings are asked for")?)?;
             let inputs = receivers
                 .into_iter()
                 .map(|of| Input::Packets(Box::new(of)))
@@ -222,7 +214,10 @@ fn handle_signals(control: &Arc<Control>, reload: &Arc<Reload>, grace: Duration)
     let reload = Arc::clone(reload);
     signals::handle(Handlers {
         hangup: move || reload.run(),
-        stop: move |deadline_us| stop.stop(deadline_us),
+        stop: move |deadline_us: i64| {
+            let left_us = deadline_us.saturating_sub(clock::unix_us());
+            stop.stop(clock::running_us().saturating_add(left_us));
+        },
         stopping: move || stopping.stopping(),
         grace,
         ending: "what has come is sent on",
@@ -242,8 +237,8 @@ impl Reload {
     fn run(&self) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let checked = Settings::new(self.flags.clone()).and_then(|settings| {
-            // Where it listens stays until a restart, whatever the file says now.
-            settings.refuse_loops_to(&running)?;
+            // Where it listens, and by what, stays until a restart, whatever the file says now.
+            settings.check_against(&running)?;
             Ok(settings)
         });
         let settings = match checked {

@@ -12,7 +12,7 @@ use forebay_router::{
     Collector, Config, CopyTo, Down, Hash, Limits, Part, Pin, Route, Routing, Setup,
     default_shards, is_prime, looped, smallest_prime_from,
 };
-use forebay_udp::{SocketOptions, wildcard};
+use forebay_udp::{PacketError, PacketOptions, SocketOptions, wildcard};
 
 use super::raw::{DownName, HashName, InputName, Raw, RawRoute, SourceName, TABLES};
 use crate::collect::LogName;
@@ -129,7 +129,7 @@ impl Settings {
     /// `whole` is whether there must be a route, and none may lead back to this machine.
     fn checked(raw: &Raw, whole: bool) -> Result<Self, Wrong> {
         let fixed = fixed(raw)?;
-        let (routes, warnings) = routes(raw)?;
+        let (routes, mut warnings) = routes(raw)?;
         if whole || !routes.routes.is_empty() {
             let routing = Routing::new(&routes, None).map_err(|error| Wrong {
                 span: span(raw, error.part),
@@ -137,6 +137,10 @@ impl Settings {
             })?;
             if whole {
                 refuse_loops(raw, &fixed, &routes, &routing)?;
+                if let Some(packets) = fixed.packets(routing.addresses().collect()) {
+                    packets.check().map_err(|error| error.to_string())?;
+                }
+                warnings.extend(left_out(&fixed, &routing));
             }
         }
         if raw.spool_size.is_some_and(|Size(size)| size < 1 << 20) {
@@ -167,15 +171,27 @@ impl Settings {
         }
     }
 
-    /// Checks that no route leads back to where a router listens that runs with other settings.
+    /// Checks that a router that runs with other settings can take over these routes: that none leads back to where it
+    /// listens, and that its rings can leave out all collectors, those before too.
     ///
     /// # Errors
-    /// One does.
-    pub(super) fn refuse_loops_to(&self, running: &Self) -> Result<()> {
+    /// It cannot.
+    pub(super) fn check_against(&self, running: &Self) -> Result<()> {
         let routing = Routing::new(&self.routes, None)?;
-        match first_loop(&running.fixed, &routing) {
-            None => Ok(()),
-            Some((_, what)) => Err(WrongUsage(what).into()),
+        if let Some((_, what)) = first_loop(&running.fixed, &routing) {
+            return Err(WrongUsage(what).into());
+        }
+        let before = Routing::new(&running.routes, None)?;
+        let mut exclude: Vec<SocketAddr> = routing.addresses().chain(before.addresses()).collect();
+        exclude.sort_unstable();
+        exclude.dedup();
+        let packets = running.fixed.packets(exclude);
+        match packets.map(|packets| packets.check()) {
+            Some(Err(error @ PacketError::TooManyAddresses { .. })) => {
+                Err(WrongUsage(error.to_string()).into())
+            }
+            // The rings are open, whatever has become of an interface.
+            _ => Ok(()),
         }
     }
 
@@ -200,6 +216,25 @@ impl Settings {
         .into_iter()
         .filter_map(|(name, differs)| differs.then_some(name))
         .collect()
+    }
+}
+
+impl Fixed {
+    /// The rings that take packets, but none that go to `exclude`; `None` where datagrams come by sockets.
+    pub(super) fn packets(&self, exclude: Vec<SocketAddr>) -> Option<PacketOptions> {
+        match &self.input {
+            Input::Sockets(_) => None,
+            Input::Packets {
+                interfaces,
+                ring_bytes,
+            } => Some(PacketOptions {
+                interfaces: interfaces.clone(),
+                listen: self.listen.clone(),
+                exclude,
+                shards: self.threads,
+                ring_bytes: *ring_bytes,
+            }),
+        }
     }
 }
 
@@ -439,6 +474,23 @@ fn first_loop(fixed: &Fixed, routing: &Routing) -> Option<(SocketAddr, String)> 
         );
         Some((address, what))
     })
+}
+
+/// Rings leave out what is sent to collectors, also where exporters send it there.
+fn left_out(fixed: &Fixed, routing: &Routing) -> Vec<String> {
+    if matches!(fixed.input, Input::Sockets(_)) {
+        return Vec::new();
+    }
+    let own = routing
+        .addresses()
+        .filter(|address| looped(&fixed.listen, *address).is_some());
+    own.map(|address| {
+        format!(
+            "{address} is an address of this machine, on a port whose packets are taken: what exporters send to it is \
+             left out, for it goes there already"
+        )
+    })
+    .collect()
 }
 
 /// Where an address stands in the routes.

@@ -46,6 +46,16 @@ fn nothing_is_opened_before_all_is_checked() {
         line.contains("there is no route: name the collectors"),
         "{line}"
     );
+    // Nor is a raw socket, which would be another error without the right to it.
+    let packets = [&arguments[..], &["--input", "packets"]].concat();
+    for (more, what) in [
+        (["--ring-size", "64KiB"], "a ring of 65536 bytes"),
+        (["--threads", "257"], "257 shards"),
+        (["--interface", "nowhere0"], "interface nowhere0"),
+    ] {
+        let line = fails(2, &[&packets[..], &more].concat());
+        assert!(line.contains(what), "{line}");
+    }
     // Now it is opened.
     let own = [&arguments[..], &["--source", "own"]].concat();
     let ended = forebay(&own);

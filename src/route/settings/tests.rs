@@ -63,7 +63,7 @@ fn flags_alone_are_a_route() {
         "--source=own",
         "--default=203.0.113.9:99",
         "--input=packets",
-        "--interface=eth0,eth1",
+        "--interface=lo",
         "--ring-size=8MiB",
         "--threads=2",
     ]);
@@ -73,7 +73,7 @@ fn flags_alone_are_a_route() {
     assert_eq!((route.down, &*route.versions), (Down::Spool, &[9][..]));
     assert_eq!(settings.routes.default, Some(address("203.0.113.9:99")));
     let input = Input::Packets {
-        interfaces: vec!["eth0".to_owned(), "eth1".to_owned()],
+        interfaces: vec!["lo".to_owned()],
         ring_bytes: 8 << 20,
     };
     assert_eq!(settings.fixed.input, input);
@@ -240,6 +240,26 @@ fn what_is_wrong_with_the_flags_is_told_by_their_names() {
             "input packets needs its number",
         ),
         (
+            &[
+                "--to=203.0.113.1:2055",
+                "--input=packets",
+                "--ring-size=64KiB",
+            ],
+            "a ring of 65536 bytes: from 1048576 to",
+        ),
+        (
+            &["--to=203.0.113.1:2055", "--input=packets", "--threads=257"],
+            "257 shards: from 1 to 256",
+        ),
+        (
+            &[
+                "--to=203.0.113.1:2055",
+                "--input=packets",
+                "--interface=nowhere0",
+            ],
+            "interface nowhere0: there is none",
+        ),
+        (
             &["--to=203.0.113.1:2055", "--max-domains=0"],
             "max-domains is 0",
         ),
@@ -283,12 +303,12 @@ fn a_reload_must_not_lead_back_to_where_it_still_listens() {
     };
     let running = to("203.0.113.1:2055", "127.0.0.1:2055");
     let moved = to("127.0.0.1:2055", "127.0.0.1:2056");
-    let error = moved.refuse_loops_to(&running).expect_err("a loop");
+    let error = moved.check_against(&running).expect_err("a loop");
     assert!(
         error.to_string().contains("a loop: 127.0.0.1:2055"),
         "{error}"
     );
-    running.refuse_loops_to(&moved).expect("no loop");
+    running.check_against(&moved).expect("no loop");
 }
 
 #[test]
@@ -323,4 +343,50 @@ fn what_needs_a_restart_is_told() {
         "grace",
     ];
     assert_eq!(other.need_restart(&running), names);
+}
+
+/// Routes to so many collectors, by packets.
+fn to_many(first: usize, count: usize) -> Result<Settings> {
+    let to: Vec<String> = (first..first + count)
+        .map(|port| format!("203.0.113.1:{port}"))
+        .collect();
+    let to = format!("--to={}", to.join(","));
+    checked(&[&to, "--input=packets", "--listen=198.51.100.1:2055"])
+}
+
+#[test]
+fn rings_leave_out_so_many_collectors_and_no_more() {
+    to_many(1, 249).expect("settings");
+    let error = to_many(1, 250).expect_err("too many");
+    assert!(error.is::<WrongUsage>(), "{error}");
+    assert!(
+        error.to_string().contains("251 interfaces and addresses"),
+        "{error}"
+    );
+    // A reload needs room for those before too, which are the same in part.
+    let running = to_many(1, 200).expect("settings");
+    let same = to_many(50, 200).expect("settings");
+    same.check_against(&running).expect("249 in all");
+    let others = to_many(51, 200).expect("settings");
+    let error = others.check_against(&running).expect_err("250 in all");
+    assert!(
+        error.to_string().contains("251 interfaces and addresses"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_collector_that_exporters_send_to_is_warned_of_where_packets_are_taken() {
+    let warnings = |to: &str| {
+        let settings = checked(&[to, "--input=packets", "--listen=0.0.0.0:2055"]);
+        settings.expect("settings").warnings
+    };
+    let [warning] = &warnings("--to=127.0.0.1:2055,203.0.113.1:2055")[..] else {
+        panic!("one warning");
+    };
+    assert!(
+        warning.starts_with("127.0.0.1:2055 is an address of this machine"),
+        "{warning}"
+    );
+    assert_eq!(warnings("--to=127.0.0.1:2056,203.0.113.1:2055"), [""; 0]);
 }
