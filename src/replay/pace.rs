@@ -11,10 +11,10 @@ use crate::outcome::WrongUsage;
 use crate::units::{Period, Rate};
 
 /// A rate, or two with `..` between them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct RateOrRange {
-    from: Option<Rate>,
-    to: Rate,
+    from: Option<f64>,
+    to: f64,
 }
 
 /// A text that is neither.
@@ -37,7 +37,13 @@ impl FromStr for RateOrRange {
     type Err = RateError;
 
     fn from_str(text: &str) -> Result<Self, RateError> {
-        let rate = |part: &str| part.parse::<Rate>().map_err(|_| RateError(text.to_owned()));
+        let rate = |part: &str| {
+            // A rate in megabits may well be less than one.
+            let plain = part.parse::<f64>().ok();
+            plain
+                .or_else(|| part.parse::<Rate>().ok().map(|Rate(rate)| rate as f64))
+                .ok_or_else(|| RateError(text.to_owned()))
+        };
         Ok(match text.split_once("..") {
             Some((from, to)) => Self {
                 from: Some(rate(from)?),
@@ -63,11 +69,11 @@ pub(super) fn of(flags: &Flags) -> Result<Pace> {
         .find_map(|(rate, unit, worth)| Some((rate?, unit, worth)));
     let pace = match rate {
         Some((RateOrRange { from, to }, unit, worth)) => {
-            let to = to.0 as f64 * worth;
+            let to = to * worth;
             match (from, flags.ramp) {
                 (Some(from), Some(Period(over))) => Pace::Ramp {
                     unit,
-                    from: from.0 as f64 * worth,
+                    from: from * worth,
                     to,
                     over,
                 },
@@ -109,20 +115,14 @@ mod tests {
     #[test]
     fn a_rate_may_be_two() {
         let rate = |text: &str| text.parse::<RateOrRange>();
-        assert_eq!(
-            rate("600k/s").ok(),
-            Some(RateOrRange {
-                from: None,
-                to: Rate(600_000)
-            })
-        );
-        assert_eq!(
-            rate("0..1.5M").ok(),
-            Some(RateOrRange {
-                from: Some(Rate(0)),
-                to: Rate(1_500_000)
-            })
-        );
+        for (text, from, to) in [
+            ("600k/s", None, 600_000.0),
+            ("0.5", None, 0.5),
+            ("0..1.5M", Some(0.0), 1_500_000.0),
+            ("0.25..2k", Some(0.25), 2_000.0),
+        ] {
+            assert_eq!(rate(text).ok(), Some(RateOrRange { from, to }), "{text}");
+        }
         for text in ["", "..", "1..", "..5", "1..2..3", "1-2", "x"] {
             assert!(rate(text).is_err(), "{text}");
         }
