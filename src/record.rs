@@ -119,12 +119,14 @@ pub(crate) fn run(flags: &Flags) -> Result<Outcome> {
     let asked = Arc::new(Asked::default());
     handle_signals(&asked)?;
     tracing::info!("{}, writing to {}", input.name(), flags.output.display());
-    let recorded = record(&mut input, &mut recorder, &asked);
-    let ended = recorded.and_then(|()| {
-        drain(&mut input, &mut recorder)?;
-        Ok(recorder.finish(clock::unix_ns(), input.drops())?)
-    });
-    let counts = ended?;
+    let recorded =
+        record(&mut input, &mut recorder, &asked).and_then(|()| drain(&mut input, &mut recorder));
+    if let Err(error) = recorded {
+        recorder.set_dropped(input.drops());
+        tell(&summary::failed(recorder.counts()));
+        return Err(error);
+    }
+    let counts = recorder.finish(clock::unix_ns(), input.drops())?;
     tell(&summary::ended(&counts, primes, input.rejected()));
     Ok(if flags.fail_on_loss && counts.dropped > 0 {
         Outcome::Losses

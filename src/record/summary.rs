@@ -93,6 +93,16 @@ pub(super) fn ended(counts: &RecordCounts, primes: u64, rejected: u64) -> String
     text
 }
 
+/// What had happened when it came to an end of its own.
+pub(super) fn failed(counts: &RecordCounts) -> String {
+    format!(
+        "{} taken before it failed, {} whole; the open one keeps its hidden name; {}",
+        counted(counts.recorded, "datagram"),
+        counted(counts.files, "file"),
+        losses(counts)
+    )
+}
+
 fn losses(counts: &RecordCounts) -> String {
     match counts.dropped {
         0 => "nothing lost".to_owned(),
