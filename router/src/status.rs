@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::counters::{Counters, TargetCounters};
+use crate::counters::{Counters, Reasons, TargetCounters};
 use crate::exporters::ExporterCounters;
 use crate::forwarder::RouteCounters;
 use crate::templates::TemplateCounts;
+
+/// What of the unreadable was for this router: of the rest that is not known, for it may be parts of others' datagrams.
+const UNREADABLE_HERE: [&str; 2] = ["truncated", "checksum"];
 
 /// An exporter and what was counted of it.
 pub type Exporter = (IpAddr, ExporterCounters);
@@ -163,10 +166,45 @@ impl Status {
         sum
     }
 
+    /// Those of the unreadable that are known to have been for this router, by reason.
+    #[must_use]
+    pub fn unreadable_here(&self) -> Reasons {
+        let mut here = Reasons::default();
+        let unreadable = self.unreadable().into_iter();
+        for (reason, count) in unreadable.filter(|(reason, _)| UNREADABLE_HERE.contains(reason)) {
+            if count > 0 {
+                here.add(reason, count);
+            }
+        }
+        here
+    }
+
     /// Whether anything that came was not sent on.
     #[must_use]
     pub fn has_losses(&self) -> bool {
         let total = self.total();
-        self.kernel_drops() + total.rejected.total() + total.failed.total() > 0
+        let unreadable = self.unreadable_here().total();
+        self.kernel_drops() + unreadable + total.rejected.total() + total.failed.total() > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_for_this_router_and_not_sent_on_is_a_loss() {
+        let status = |unreadable: &[(&'static str, u64)]| Status {
+            threads: vec![ThreadStatus {
+                unreadable: unreadable.to_vec(),
+                ..ThreadStatus::default()
+            }],
+            ..Status::default()
+        };
+        assert!(!status(&[("truncated", 0), ("checksum", 0)]).has_losses());
+        assert!(!status(&[("fragments_expired", 1), ("malformed", 1)]).has_losses());
+        for reason in UNREADABLE_HERE {
+            assert!(status(&[("malformed", 0), (reason, 1)]).has_losses(), "{reason}");
+        }
     }
 }

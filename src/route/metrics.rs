@@ -105,6 +105,13 @@ pub(super) fn text(status: &Status) -> String {
         let name = format!("receive_unreadable_packets_total{{reason=\"{reason}\"}}");
         line(&mut out, &name, count);
     }
+    header(
+        &mut out,
+        "route_waiting",
+        "gauge",
+        "Datagrams that wait in the spool, also for what is no collector any more.",
+    );
+    line(&mut out, "route_waiting", total.waiting.datagrams);
     by_version(&mut out, status);
     by_route(&mut out, status);
     by_target(&mut out, status);
@@ -254,6 +261,7 @@ mod tests {
         for thread in &mut status.threads {
             thread.counters.received.datagrams = 4;
             thread.counters.rejected.add("unknown_version", 3);
+            thread.counters.waiting.datagrams = 1;
             thread.targets.push((collector, Default::default()));
             thread.routes.push(RouteCounters {
                 versions: vec![9, 10],
@@ -266,6 +274,8 @@ mod tests {
         for line in [
             "forebay_route_received_datagrams_total 8",
             "forebay_route_rejected_datagrams_total{reason=\"unknown_version\"} 6",
+            // Nobody's: the one that they were for is gone.
+            "forebay_route_waiting 2",
             "forebay_route_shard_datagrams_total{route=\"9,10\",shard=\"1\"} 8",
             "forebay_route_collector_up{collector=\"[2001:db8::1]:2055\"} 1",
         ] {

@@ -84,11 +84,13 @@ pub(super) fn log(status: &Status) {
     let total = status.total();
     tracing::info!(
         received = total.received.datagrams,
+        recovered = total.recovered.datagrams,
         forwarded = total.forwarded.datagrams,
         rejected = total.rejected.total(),
         failed = total.failed.total(),
         waiting = total.waiting.datagrams,
         kernel_drops = status.kernel_drops(),
+        unreadable = status.unreadable_here().total(),
         "ended"
     );
 }
@@ -100,7 +102,11 @@ fn losses(status: &Status, total: &Counters) -> String {
         let drops = counted(status.kernel_drops(), "datagram");
         parts.push(format!("{drops} dropped here"));
     }
-    for (what, reasons) in [("rejected", &total.rejected), ("not sent", &total.failed)] {
+    for (what, reasons) in [
+        ("unreadable", &status.unreadable_here()),
+        ("rejected", &total.rejected),
+        ("not sent", &total.failed),
+    ] {
         if reasons.total() > 0 {
             let names: Vec<&str> = reasons.iter().map(|(reason, _)| reason).collect();
             let count = counted(reasons.total(), "datagram");
@@ -127,13 +133,14 @@ mod tests {
         status.threads.resize_with(1, Default::default);
         let thread = status.threads.first_mut().expect("one thread");
         thread.kernel_drops = 1_234;
+        thread.unreadable = vec![("truncated", 3), ("malformed", 9)];
         thread.counters.rejected.add("unknown_version", 2);
         thread.counters.failed.add("no_buffer", 1);
         thread.counters.waiting.datagrams = 5;
         assert_eq!(
             ended(&status),
-            "0 datagrams of 0 exporters, 0 forwarded; lost: 1,234 datagrams dropped here, 2 datagrams rejected \
-             (unknown_version), 1 datagram not sent (no_buffer); 5 datagrams wait for the next start"
+            "0 datagrams of 0 exporters, 0 forwarded; lost: 1,234 datagrams dropped here, 3 datagrams unreadable \
+             (truncated), 2 datagrams rejected (unknown_version), 1 datagram not sent (no_buffer); 5 datagrams wait for the next start"
         );
     }
 }
