@@ -1,8 +1,8 @@
 //! Which packets are wanted: as a program for the kernel, and here for those of which the kernel
 //! cannot tell.
 //!
-//! The program looks at addresses and ports. It lets through what it cannot decide on, IPv4's
-//! later fragments and IPv6 with extension headers, if it may become UDP.
+//! The program looks at addresses and ports. It lets through what it cannot decide on, fragments
+//! and IPv6 with extension headers, if it may become UDP.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,6 +14,9 @@ use crate::bpf::{
 };
 
 const UDP: u32 = 17;
+/// Of what follows IPv4's identification: RFC 791, section 3.1.
+const MORE_FRAGMENTS: u32 = 0x2000;
+const FRAGMENT_OFFSET: u32 = 0x1fff;
 /// Hop-by-hop, routing, fragment, authentication and destination options: what may come before
 /// UDP, RFC 8200, section 4.
 const EXTENSIONS: [u32; 5] = [0, 43, 44, 51, 60];
@@ -66,9 +69,10 @@ impl Wanted {
             load(Size::Byte, 9),
             skip_if_equal(UDP, 1),
             drop_packet(),
-            // A later fragment has no ports.
+            // A later fragment has no ports. The first has, but without it the others would look
+            // like a datagram of which a part was lost.
             load(Size::Half, 6),
-            skip_unless_any(0x1fff, 1),
+            skip_unless_any(MORE_FRAGMENTS | FRAGMENT_OFFSET, 1),
             keep_packet(),
             ipv4_header_length_to_x(),
         ]);

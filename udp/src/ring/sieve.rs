@@ -39,9 +39,10 @@ pub struct PacketCounts {
     /// Datagrams dropped because their fragments overlap, contradict each other, are more than
     /// 256, or make no UDP datagram, or one with a wrong checksum.
     pub fragments_malformed: u64,
-    /// Datagrams given up because a fragment was missing for 30 s.
+    /// Datagrams given up because a fragment was missing for 30 s; who they were for is not known.
     pub fragments_expired: u64,
-    /// Datagrams given up because too many were unfinished at a time.
+    /// Datagrams given up because too many were unfinished at a time; who they were for is not
+    /// known.
     pub fragments_over_limit: u64,
     /// Datagrams put together that were for other destinations.
     pub fragments_elsewhere: u64,

@@ -15,7 +15,7 @@ use libtest_mimic::{Arguments, Trial};
 /// A test, which finds the namespace with loopback alone, up.
 type Test = fn();
 
-const TESTS: [(&str, Test); 22] = [
+const TESTS: [(&str, Test); 23] = [
     ("raw::sources_are_as_given", raw::sources_are_as_given),
     (
         "raw::the_longest_and_the_shortest_datagram",
@@ -66,6 +66,10 @@ const TESTS: [(&str, Test); 22] = [
     (
         "ring::fragments_come_as_one_datagram",
         ring::fragments_come_as_one_datagram,
+    ),
+    (
+        "ring::fragments_for_others_leave_nothing_unfinished",
+        ring::fragments_for_others_leave_nothing_unfinished,
     ),
     (
         "ring::what_is_left_out_can_change",
