@@ -20,13 +20,15 @@ use crate::counters::{Counters, Reasons, Tally, TargetCounters};
 use crate::exporters::Exporters;
 use crate::outlet::{Outlet, reason};
 use crate::routing::{Place, Routing, View};
-use crate::spool::{Spool, SpoolOptions, Taken};
+use crate::spool::{Origin, Spool, SpoolOptions, Taken};
 use crate::templates::{Scratch, Templates};
 
 mod batch;
+mod recovery;
 mod replay;
 
 use batch::{Batch, Tag};
+pub(crate) use recovery::recover;
 
 /// What a thread counted of a route.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -275,7 +277,7 @@ impl Forwarder {
                 .learn(source, message, datagram.received_ns, told);
         }
         if spooled {
-            self.keep(datagram, target, tally);
+            self.keep(datagram, target, tally, Origin::Received);
         } else {
             self.push(datagram, target, Tag::message(target, tally), batch, outlet);
         }

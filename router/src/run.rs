@@ -10,16 +10,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use forebay_udp::capture::{CaptureError, CaptureReader};
-use forebay_udp::{PacketError, PacketReceiver, ShardReceiver, shard_of};
+use forebay_udp::{PacketError, PacketReceiver, ShardReceiver};
 use thiserror::Error;
 
 use crate::config::{Config, ConfigError, Limits};
-use crate::forwarder::Forwarder;
+use crate::forwarder::{Forwarder, recover};
 use crate::health::{Health, LOOK_INTERVAL, PROBE_INTERVAL, Target, probe_all};
 use crate::outlet::Outlet;
 use crate::routing::Routing;
-use crate::spool::{SpoolError, SpoolLock, SpoolOptions, leftovers, remove};
+use crate::spool::{SpoolError, SpoolLock, SpoolOptions, Used, leftovers};
 use crate::status::{Status, ThreadStatus};
 
 /// Tells the time, in microseconds since whenever. It must never go back, as the time of day may: what is to be done in a
@@ -196,34 +195,23 @@ impl Router {
         };
         let first = found.iter().map(|left| left.number + 1).max().unwrap_or(0);
         let next = Arc::new(AtomicU64::new(first));
+        let used: Arc<Used> = Arc::default();
         let threads = setup.threads.max(1);
         let mut forwarders: Vec<Forwarder> = (0..threads)
             .map(|thread| {
                 let options = SpoolOptions {
                     folder: setup.spool.clone(),
-                    bytes: setup.spool_bytes / threads as u64,
+                    bytes: setup.spool_bytes,
+                    used: Arc::clone(&used),
                     thread,
+                    threads,
                     next: Arc::clone(&next),
                 };
                 Forwarder::with_spool(Arc::clone(&routing), setup.limits, options)
             })
             .collect();
-        for left in found.iter().filter(|_| spool.is_some()) {
-            let forwarders = &mut forwarders;
-            let taken = recover(&left.path, |datagram| {
-                let thread = shard_of(datagram.source.ip(), threads);
-                let forwarder = forwarders.get_mut(thread);
-                forwarder.is_some_and(|forwarder| forwarder.recover(left.collector, datagram))
-            });
-            match taken {
-                Ok(true) => remove(&left.path),
-                Ok(false) => tracing::warn!(
-                    "{} waits for {}, which is no collector now: it stays",
-                    left.path.display(),
-                    left.collector
-                ),
-                Err(error) => tracing::warn!("{error}"),
-            }
+        if spool.is_some() {
+            recover(&setup.spool, &found, &mut forwarders);
         }
         let shared = Arc::new(Shared {
             control: Arc::default(),
@@ -519,30 +507,6 @@ impl Input {
         match self {
             Self::Sockets(_) => Ok(()),
             Self::Packets(receiver) => receiver.set_exclude(addresses),
-        }
-    }
-}
-
-/// Hands over what a file holds; whether all of it was taken.
-fn recover(
-    path: &std::path::Path,
-    mut take: impl FnMut(&forebay_udp::Datagram<'_>) -> bool,
-) -> Result<bool, CaptureError> {
-    let mut reader = CaptureReader::open(path)?;
-    loop {
-        match reader.next() {
-            Ok(Some(datagram)) => {
-                if !take(&datagram) {
-                    return Ok(false);
-                }
-            }
-            Ok(None) => return Ok(true),
-            // As when the process was killed while it wrote: what came before was whole.
-            Err(error @ (CaptureError::TornTail { .. } | CaptureError::Damaged { .. })) => {
-                tracing::warn!("{error}");
-                return Ok(true);
-            }
-            Err(error) => return Err(error),
         }
     }
 }

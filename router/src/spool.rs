@@ -7,25 +7,26 @@
 //! Each thread has its own for each collector, so that an exporter's messages stay in order without a lock. A file is
 //! removed when all of it was read: what an earlier run left is found at the next start.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::fs::{self, File};
-use std::io::BufWriter;
+use std::io::{self, BufWriter};
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use forebay_udp::Datagram;
 use forebay_udp::capture::{CaptureReader, CaptureWriteError, CaptureWriter};
+use thiserror::Error;
 
 use crate::counters::Tally;
 
 mod files;
 
 pub use files::SpoolError;
-pub(crate) use files::{SpoolLock, leftovers};
+pub(crate) use files::{Leftover, SpoolLock, leftovers, sync_folder};
 
 /// So many files share the space, so that what was read is soon free again.
 const FILES: u64 = 16;
@@ -36,11 +37,36 @@ const RECORD_HEADERS: u64 = 16 + 40 + 8;
 #[derive(Debug, Clone)]
 pub(crate) struct SpoolOptions {
     pub(crate) folder: PathBuf,
-    /// Bytes for each collector.
+    /// Bytes for each collector, of all threads.
     pub(crate) bytes: u64,
+    pub(crate) used: Arc<Used>,
     pub(crate) thread: usize,
+    /// How many threads there are.
+    pub(crate) threads: usize,
     /// The number of the next file: above those that are there, and no two files'.
     pub(crate) next: Arc<AtomicU64>,
+}
+
+/// Bytes that the files of all threads take, by collector: as exporters are spread over threads, so unevenly is what is
+/// kept.
+#[derive(Debug, Default)]
+pub(crate) struct Used(Mutex<BTreeMap<SocketAddr, Arc<AtomicU64>>>);
+
+impl Used {
+    fn of(&self, collector: SocketAddr) -> Arc<AtomicU64> {
+        // A panic elsewhere leaves a map that is whole.
+        let mut by_collector = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(by_collector.entry(collector).or_default())
+    }
+}
+
+/// Where a message that is to be kept comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The network.
+    Received,
+    /// An earlier run's files, in which it had its room: it is kept even if there is less now.
+    Recovered,
 }
 
 /// A thread's messages for one collector.
@@ -50,8 +76,8 @@ pub(crate) struct Spool {
     open: Option<(CaptureWriter<BufWriter<File>>, Segment)>,
     closed: VecDeque<Segment>,
     reading: Option<(CaptureReader, Segment)>,
-    /// Of all files.
-    bytes: u64,
+    /// Bytes of this collector's files, of all threads.
+    used: Arc<AtomicU64>,
     /// The last write failed, and that was logged.
     complained: bool,
 }
@@ -80,6 +106,15 @@ impl NotKept {
             Self::Failed => "spool_failed",
         }
     }
+}
+
+/// Why it is not known that a file is on the disk.
+#[derive(Debug, Error)]
+pub(crate) enum SyncError {
+    #[error(transparent)]
+    Write(#[from] CaptureWriteError),
+    #[error("cannot put {} on the disk: {source}", path.display())]
+    Sync { path: PathBuf, source: io::Error },
 }
 
 /// Messages out of a spool, copied so that many can be sent at once.
@@ -126,7 +161,6 @@ impl fmt::Debug for Spool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Spool")
             .field("collector", &self.collector)
-            .field("bytes", &self.bytes)
             .finish_non_exhaustive()
     }
 }
@@ -134,12 +168,12 @@ impl fmt::Debug for Spool {
 impl Spool {
     pub(crate) fn new(options: SpoolOptions, collector: SocketAddr) -> Self {
         Self {
+            used: options.used.of(collector),
             options,
             collector,
             open: None,
             closed: VecDeque::new(),
             reading: None,
-            bytes: 0,
             complained: false,
         }
     }
@@ -165,17 +199,41 @@ impl Spool {
     }
 
     /// Puts a message behind all others.
-    pub(crate) fn push(&mut self, datagram: &Datagram<'_>, tally: Tally) -> Result<(), NotKept> {
+    pub(crate) fn push(
+        &mut self,
+        datagram: &Datagram<'_>,
+        tally: Tally,
+        origin: Origin,
+    ) -> Result<(), NotKept> {
         let bytes = RECORD_HEADERS + datagram.payload.len() as u64;
-        if self.bytes + bytes > self.options.bytes {
+        let limit = match origin {
+            Origin::Received => self.options.bytes,
+            Origin::Recovered => u64::MAX,
+        };
+        let reserved = |used: u64| used.checked_add(bytes).filter(|used| *used <= limit);
+        let order = Ordering::Relaxed;
+        if self.used.fetch_update(order, order, reserved).is_err() {
             return Err(NotKept::Full);
         }
-        let full = self.options.bytes / FILES;
-        if self
-            .open
-            .as_ref()
-            .is_some_and(|(_, segment)| segment.bytes + bytes > full)
-        {
+        let written = self.write(datagram, tally, bytes);
+        if let Err(error) = &written {
+            self.used.fetch_sub(bytes, Ordering::Relaxed);
+            self.complain(error);
+            return Err(NotKept::Failed);
+        }
+        self.complained = false;
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        datagram: &Datagram<'_>,
+        tally: Tally,
+        bytes: u64,
+    ) -> Result<(), CaptureWriteError> {
+        let full = self.options.bytes / FILES / self.options.threads.max(1) as u64;
+        let is_full = |segment: &Segment| segment.bytes + bytes > full;
+        if self.open.as_ref().is_some_and(|(_, of)| is_full(of)) {
             self.close();
         }
         let (writer, segment) = match &mut self.open {
@@ -183,40 +241,32 @@ impl Spool {
             None => {
                 let number = self.options.next.fetch_add(1, Ordering::Relaxed);
                 let path = files::path(&self.options, self.collector, number);
-                let writer = match CaptureWriter::create(&path) {
-                    Ok(writer) => writer,
-                    Err(error) => {
-                        self.complain(&error);
-                        return Err(NotKept::Failed);
-                    }
-                };
-                self.open.insert((
-                    writer,
-                    Segment {
-                        path,
-                        bytes: 0,
-                        left: Tally::default(),
-                    },
-                ))
+                let writer = CaptureWriter::create(&path)?;
+                let (bytes, left) = (0, Tally::default());
+                self.open.insert((writer, Segment { path, bytes, left }))
             }
         };
-        match writer.write(datagram) {
+        let written = writer.write(datagram);
+        match &written {
             Ok(()) => {
                 segment.bytes += bytes;
                 segment.left.add(tally);
-                self.bytes += bytes;
-                self.complained = false;
-                Ok(())
             }
-            Err(error) => {
-                if matches!(error, CaptureWriteError::Write { .. }) {
-                    // What follows a torn record would not be found.
-                    self.close();
-                }
-                self.complain(&error);
-                Err(NotKept::Failed)
-            }
+            // What follows a torn record would not be found.
+            Err(CaptureWriteError::Write { .. }) => self.close(),
+            Err(_) => {}
         }
+        written
+    }
+
+    /// Ends the open file once all of it is on the disk.
+    pub(crate) fn sync(&mut self) -> Result<(), SyncError> {
+        let Some((writer, segment)) = self.open.take() else {
+            return Ok(());
+        };
+        let synced = sync(writer, &segment.path);
+        self.closed.push_back(segment);
+        synced
     }
 
     /// Logs an error, but not again before something succeeded.
@@ -271,7 +321,7 @@ impl Spool {
 
     fn drop_segment(&mut self, segment: &Segment, taken: &mut Taken) {
         taken.lost.add(segment.left);
-        self.bytes = self.bytes.saturating_sub(segment.bytes);
+        self.used.fetch_sub(segment.bytes, Ordering::Relaxed);
         remove(&segment.path);
     }
 
@@ -311,12 +361,21 @@ impl Drop for Spool {
     }
 }
 
-fn copy_rest(reader: &mut CaptureReader, rest: &Path) -> Result<(), CaptureWriteError> {
+fn copy_rest(reader: &mut CaptureReader, rest: &Path) -> Result<(), SyncError> {
     let mut writer = CaptureWriter::create(rest)?;
     while let Ok(Some(datagram)) = reader.next() {
         writer.write(&datagram)?;
     }
-    writer.finish().map(drop)
+    sync(writer, rest)
+}
+
+/// Ends a file, all of which is on the disk then.
+fn sync(writer: CaptureWriter<BufWriter<File>>, path: &Path) -> Result<(), SyncError> {
+    let file = writer.finish()?;
+    file.get_ref().sync_all().map_err(|source| SyncError::Sync {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Removes a file of which all was read.

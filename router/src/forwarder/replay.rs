@@ -10,7 +10,7 @@ use super::batch::{Batch, Tag};
 use super::{Forwarder, TargetState, version};
 use crate::counters::Tally;
 use crate::outlet::Outlet;
-use crate::spool::Spool;
+use crate::spool::{Origin, Spool};
 
 /// Messages that are sent from a spool between two batches, at most.
 const REPLAY_BATCH: usize = 256;
@@ -19,24 +19,30 @@ const REPLAY_BATCH: usize = 256;
 const REPLAY_PER_MS: f64 = 20.0;
 
 impl Forwarder {
-    /// Keeps a message until its collector is back.
+    /// Keeps a message until its collector is back; whether that went well.
     #[cold]
-    pub(super) fn keep(&mut self, datagram: &Datagram<'_>, target: usize, tally: Tally) {
+    pub(super) fn keep(
+        &mut self,
+        datagram: &Datagram<'_>,
+        target: usize,
+        tally: Tally,
+        origin: Origin,
+    ) -> bool {
         let address = self.view.address(target);
         let Some(state) = self.targets.get_mut(target) else {
-            return;
+            return false;
         };
         let spool = match (&mut state.spool, &self.spool) {
             (Some(spool), _) => Some(spool),
             (none, Some(options)) => Some(none.insert(Spool::new(options.clone(), address))),
             (None, None) => None,
         };
-        let kept = spool.map(|spool| spool.push(datagram, tally));
+        let kept = spool.map(|spool| spool.push(datagram, tally, origin));
         let reason = match kept {
             Some(Ok(())) => {
                 self.counters.waiting.add(tally);
                 state.counters.waiting.add(tally);
-                return;
+                return true;
             }
             Some(Err(error)) => error.reason(),
             None => "spool_failed",
@@ -44,23 +50,7 @@ impl Forwarder {
         state.counters.failed.add(reason, 1);
         self.counters.failed.add(reason, 1);
         self.exporters.failed(datagram.source.ip());
-    }
-
-    /// Puts a message that an earlier run left into the spool of its collector, if that is one still.
-    pub(crate) fn recover(&mut self, collector: SocketAddr, datagram: &Datagram<'_>) -> bool {
-        let Some(target) = self.view.position(collector) else {
-            return false;
-        };
-        let message = Message::parse(datagram.payload).ok();
-        let tally = Tally::of(datagram.payload, message.is_some());
-        self.counters.recovered.add(tally);
-        if let Some(message) = &message {
-            let nobody = (0, 0);
-            self.templates
-                .learn(datagram.source, message, datagram.received_ns, nobody);
-        }
-        self.keep(datagram, target, tally);
-        true
+        false
     }
 
     /// An address that was no target so far: what waits for it since it was one is its own again.

@@ -84,7 +84,9 @@ impl Rig {
         let options = SpoolOptions {
             folder: folder.path().to_owned(),
             bytes: 1 << 20,
+            used: Arc::default(),
             thread: 0,
+            threads: 1,
             next: Arc::default(),
         };
         let routing = Arc::new(Routing::new(config, None).unwrap());

@@ -84,6 +84,11 @@ pub(crate) fn leftovers(folder: &Path) -> Result<Vec<Leftover>, SpoolError> {
     Ok(found)
 }
 
+/// Puts the names of the files in a folder on the disk.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
 /// The name of a file. Colons mean something to many programs, so addresses are written without.
 pub(super) fn path(options: &SpoolOptions, collector: SocketAddr, number: u64) -> PathBuf {
     let address = collector.ip().to_string().replace(':', "-");
@@ -115,7 +120,9 @@ mod tests {
         let options = SpoolOptions {
             folder: PathBuf::from("/spool"),
             bytes: 0,
+            used: Arc::default(),
             thread: 3,
+            threads: 1,
             next: Arc::default(),
         };
         for collector in ["192.0.2.1:2055", "[2001:db8::1]:4739", "[::1]:9"] {

@@ -1,5 +1,3 @@
-use std::net::SocketAddr;
-
 use super::*;
 
 const COLLECTOR: ([u8; 4], u16) = ([203, 0, 113, 1], 2055);
@@ -8,7 +6,9 @@ fn options(folder: &Path, bytes: u64) -> SpoolOptions {
     SpoolOptions {
         folder: folder.to_owned(),
         bytes,
+        used: Arc::default(),
         thread: 0,
+        threads: 1,
         next: Arc::default(),
     }
 }
@@ -20,7 +20,7 @@ fn push(spool: &mut Spool, payload: &[u8]) -> Result<(), NotKept> {
         received_ns: 1_700_000_000_000_000_000,
         payload,
     };
-    spool.push(&datagram, Tally::of(payload, false))
+    spool.push(&datagram, Tally::of(payload, false), Origin::Received)
 }
 
 fn number(number: u32) -> Vec<u8> {
@@ -65,6 +65,31 @@ fn what_goes_in_comes_out_in_order_and_space_is_free_again() {
     assert_eq!(rest, (next_out..next_in).collect::<Vec<_>>());
     assert!(spool.is_empty());
     assert_eq!(files(folder.path()), 0);
+}
+
+#[test]
+fn threads_share_the_space_however_uneven_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = SpoolOptions {
+        threads: 4,
+        ..options(folder.path(), 200 * 1_064)
+    };
+    let second = SpoolOptions {
+        thread: 1,
+        ..first.clone()
+    };
+    let mut first = Spool::new(first, COLLECTOR.into());
+    let mut second = Spool::new(second, COLLECTOR.into());
+    (0..150).for_each(|of| push(&mut first, &number(of)).unwrap());
+    (0..50).for_each(|of| push(&mut second, &number(of)).unwrap());
+    for spool in [&mut first, &mut second] {
+        assert!(matches!(push(spool, &number(0)), Err(NotKept::Full)));
+    }
+    // What one gives back is the other's too.
+    assert_eq!(take(&mut first, 200).0.len(), 150);
+    (50..200).for_each(|of| push(&mut second, &number(of)).unwrap());
+    assert!(matches!(push(&mut first, &number(0)), Err(NotKept::Full)));
+    assert_eq!(take(&mut second, 300).0, (0..200).collect::<Vec<_>>());
 }
 
 #[test]

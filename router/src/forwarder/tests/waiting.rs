@@ -1,5 +1,7 @@
 //! What waits for a collector that is down.
 
+use std::path::Path;
+
 use super::*;
 
 #[test]
@@ -97,12 +99,11 @@ fn what_waits_is_sent_after_a_restart() {
     drop(forwarder);
 
     let mut next = Rig::new(&config);
-    for left in crate::spool::leftovers(folder.path()).unwrap() {
-        let mut reader = forebay_udp::capture::CaptureReader::open(&left.path).unwrap();
-        while let Some(datagram) = reader.next().unwrap() {
-            assert!(next.forwarder.recover(left.collector, &datagram));
-        }
-    }
+    let left = crate::spool::leftovers(folder.path()).unwrap();
+    let mut forwarders = [next.forwarder];
+    recover(folder.path(), &left, &mut forwarders);
+    [next.forwarder] = forwarders;
+    assert_eq!(crate::spool::leftovers(folder.path()).unwrap(), []);
     next.check();
     assert_eq!(next.counters().recovered.datagrams, 100 - sent.len() as u64);
     next.tend_until_sent();
@@ -112,14 +113,6 @@ fn what_waits_is_sent_after_a_restart() {
     let mut numbers: Vec<u32> = all.iter().map(|sent| number(&sent.payload)).collect();
     numbers.sort_unstable();
     assert_eq!(numbers, (0..100).collect::<Vec<_>>());
-    let nobody = SocketAddr::from(([203, 0, 113, 1], 1));
-    let datagram = Datagram {
-        source: exporter(1),
-        destination: nobody,
-        received_ns: 0,
-        payload: &[],
-    };
-    assert!(!next.forwarder.recover(nobody, &datagram));
 }
 
 #[test]
@@ -180,4 +173,85 @@ fn what_waits_for_a_collector_that_is_taken_away_and_given_back_waits_on() {
     assert_eq!(rig.outlet.payloads(), [v5(1), v5(2), v5(3)]);
     assert_eq!(rig.counters().failed.total(), 0);
     assert_eq!(rig.of_target(0).waiting, Tally::default());
+}
+
+/// Forwarders of as many threads, which have the same folder.
+fn threads(config: &Config, folder: &Path, bytes: u64, threads: usize) -> Vec<Forwarder> {
+    let routing = Arc::new(Routing::new(config, None).unwrap());
+    routing.targets[0].set(false, false);
+    let found = crate::spool::leftovers(folder).unwrap();
+    let first = found.iter().map(|left| left.number + 1).max().unwrap_or(0);
+    let options = SpoolOptions {
+        folder: folder.to_owned(),
+        bytes,
+        used: Arc::default(),
+        thread: 0,
+        threads,
+        next: Arc::new(first.into()),
+    };
+    let make = |thread| {
+        let options = SpoolOptions {
+            thread,
+            ..options.clone()
+        };
+        Forwarder::with_spool(Arc::clone(&routing), Limits::default(), options)
+    };
+    let mut forwarders: Vec<Forwarder> = (0..threads).map(make).collect();
+    recover(folder, &found, &mut forwarders);
+    forwarders
+}
+
+#[test]
+fn a_full_spool_outlasts_restarts_with_other_threads_and_less_room_and_kills() {
+    let config = down(Down::Spool, &[1]);
+    let folder = tempfile::tempdir().unwrap();
+    let payloads: Vec<Vec<u8>> = (0..400).map(|of| [v5(of), vec![0; 900]].concat()).collect();
+    let datagrams = payloads.iter().map(|payload| Datagram {
+        source: exporter(1),
+        destination: SocketAddr::from(([198, 51, 100, 1], 2055)),
+        received_ns: 1_700_000_000_000_000_000,
+        payload,
+    });
+    let mut first = threads(&config, folder.path(), 400 * (924 + 64), 1);
+    let outlet = &mut Recorder::default();
+    first[0].forward(datagrams.clone(), outlet);
+    // One more has no room.
+    first[0].forward(datagrams.take(1), outlet);
+    assert_eq!(first[0].counters().failed.total(), 1);
+    drop(first);
+    for (bytes, count) in [(400 * (924 + 64), 4), (100_000, 3)] {
+        let next = threads(&config, folder.path(), bytes, count);
+        let mut sum = Counters::default();
+        next.iter().for_each(|of| sum.add(of.counters()));
+        assert_eq!(sum.recovered.datagrams, 400);
+        assert_eq!((sum.waiting, sum.failed.total()), (sum.recovered, 0));
+        // Killed: nothing is put in order any more.
+        std::mem::forget(next);
+    }
+    let mut last = threads(&config, folder.path(), 100_000, 1);
+    last[0].routing.targets[0].set(true, false);
+    for now_ms in 0..1_000 {
+        last[0].tend(now_ms * 1_000, outlet);
+    }
+    assert_eq!(outlet.payloads(), payloads);
+}
+
+#[test]
+fn what_waits_for_an_address_that_is_no_collector_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut first = threads(&down(Down::Spool, &[1]), folder.path(), 1 << 20, 1);
+    let payload = v5(1);
+    let datagram = Datagram {
+        source: exporter(1),
+        destination: SocketAddr::from(([198, 51, 100, 1], 2055)),
+        received_ns: 0,
+        payload: &payload,
+    };
+    first[0].forward([datagram].into_iter(), &mut Recorder::default());
+    drop(first);
+    let mut other = down(Down::Spool, &[1]);
+    other.routes[0].collectors[0].address = address(9);
+    let other = threads(&other, folder.path(), 1 << 20, 1);
+    assert_eq!(other[0].counters().recovered, Tally::default());
+    assert_eq!(crate::spool::leftovers(folder.path()).unwrap().len(), 1);
 }

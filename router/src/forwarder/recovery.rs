@@ -1,0 +1,109 @@
+//! What an earlier run left in its spool: written anew for the threads that have the exporters now.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use forebay_udp::capture::{CaptureError, CaptureReader};
+use forebay_udp::{Datagram, shard_of};
+use forebay_wire::Message;
+
+use super::Forwarder;
+use crate::counters::Tally;
+use crate::spool::{Leftover, Origin, SyncError, remove, sync_folder};
+
+/// What became of a file that an earlier run left.
+enum Outcome {
+    /// All that could be read of it is kept anew.
+    Kept,
+    /// It waits for an address that is no collector now.
+    NoCollector,
+    /// Some of it could not be kept, as was logged.
+    NotKept,
+}
+
+/// Puts what an earlier run left into the spools of the threads of its exporters. A file goes when all of it is on the
+/// disk anew: if the machine stops meanwhile, some messages are there twice, and none is lost.
+pub(crate) fn recover(folder: &Path, found: &[Leftover], forwarders: &mut [Forwarder]) {
+    for left in found {
+        let path = left.path.display();
+        match recover_file(left, forwarders) {
+            Ok(Outcome::Kept) => {
+                let synced = forwarders
+                    .iter_mut()
+                    .try_for_each(|forwarder| forwarder.sync(left.collector));
+                let synced = synced.map_err(|error| error.to_string());
+                let synced = synced.and_then(|()| {
+                    sync_folder(folder).map_err(|error| format!("{}: {error}", folder.display()))
+                });
+                match synced {
+                    Ok(()) => remove(&left.path),
+                    Err(error) => {
+                        tracing::warn!(
+                            "{path} stays and will be sent again at the next start: {error}"
+                        );
+                    }
+                }
+            }
+            Ok(Outcome::NoCollector) => tracing::warn!(
+                "{path} waits for {}, which is no collector now: it stays",
+                left.collector
+            ),
+            Ok(Outcome::NotKept) => {
+                tracing::warn!("{path} stays and will be sent again at the next start");
+            }
+            Err(error) => tracing::warn!("{error}"),
+        }
+    }
+}
+
+fn recover_file(left: &Leftover, forwarders: &mut [Forwarder]) -> Result<Outcome, CaptureError> {
+    let mut reader = CaptureReader::open(&left.path)?;
+    let mut outcome = Outcome::Kept;
+    loop {
+        match reader.next() {
+            Ok(Some(datagram)) => {
+                let thread = shard_of(datagram.source.ip(), forwarders.len());
+                let forwarder = forwarders.get_mut(thread);
+                match forwarder.and_then(|of| of.recover(left.collector, &datagram)) {
+                    Some(true) => {}
+                    Some(false) => outcome = Outcome::NotKept,
+                    None => return Ok(Outcome::NoCollector),
+                }
+            }
+            Ok(None) => return Ok(outcome),
+            // As when the process was killed while it wrote: what came before was whole.
+            Err(error @ (CaptureError::TornTail { .. } | CaptureError::Damaged { .. })) => {
+                tracing::warn!("{error}");
+                return Ok(outcome);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+impl Forwarder {
+    /// Puts a message that an earlier run left into the spool of its collector; whether it is kept. `None` if that is no
+    /// collector now.
+    fn recover(&mut self, collector: SocketAddr, datagram: &Datagram<'_>) -> Option<bool> {
+        let target = self.view.position(collector)?;
+        let message = Message::parse(datagram.payload).ok();
+        let tally = Tally::of(datagram.payload, message.is_some());
+        self.counters.recovered.add(tally);
+        if let Some(message) = &message {
+            let nobody = (0, 0);
+            self.templates
+                .learn(datagram.source, message, datagram.received_ns, nobody);
+        }
+        Some(self.keep(datagram, target, tally, Origin::Recovered))
+    }
+
+    /// Puts what waits for a collector on the disk.
+    fn sync(&mut self, collector: SocketAddr) -> Result<(), SyncError> {
+        let target = self.view.position(collector);
+        let state = target.and_then(|target| self.targets.get_mut(target));
+        match state.and_then(|state| state.spool.as_mut()) {
+            Some(spool) => spool.sync(),
+            None => Ok(()),
+        }
+    }
+}
