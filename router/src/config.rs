@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::hash::{Hash, smallest_prime_from};
 use crate::prefix::Prefix;
-use crate::table::TableError;
+use crate::table::{MAX_SHARDS, TableError};
 
 /// The most that a collector may weigh: with a few collectors their sum stays within
 /// [`MAX_SHARDS`](crate::MAX_SHARDS).
@@ -247,12 +247,29 @@ pub enum ConfigProblem {
 }
 
 /// The number of shards of a route that does not say: the smallest prime that is not below the number of its
-/// collectors, each counted by its weight.
+/// collectors, each counted by its weight. Where those are too many, by its weight over what divides all weights; and the
+/// largest prime that there may be where they are too many still.
 #[must_use]
 pub fn default_shards(collectors: &[Collector]) -> NonZero<u32> {
-    let weights = collectors.iter().map(|collector| collector.weight);
-    let sum = weights.fold(0, u32::saturating_add);
-    NonZero::new(smallest_prime_from(sum)).unwrap_or(NonZero::<u32>::MIN)
+    // The next is 65,537.
+    const MOST: u32 = 65_521;
+    const { assert!(MOST <= MAX_SHARDS && MAX_SHARDS < 65_537) };
+    let weights = || collectors.iter().map(|collector| collector.weight);
+    let sum = weights().fold(0, u32::saturating_add);
+    let sum = if sum > MOST {
+        sum / weights().fold(0, common_divisor).max(1)
+    } else {
+        sum
+    };
+    NonZero::new(smallest_prime_from(sum.min(MOST))).unwrap_or(NonZero::<u32>::MIN)
+}
+
+/// The greatest, by Euclid. That of 0 and another is the other.
+const fn common_divisor(mut one: u32, mut other: u32) -> u32 {
+    while other != 0 {
+        (one, other) = (other, one % other);
+    }
+    one
 }
 
 /// A page of HTTP that says by its status whether a collector is up: `http://192.0.2.1:9180/healthz`.
@@ -369,6 +386,10 @@ mod tests {
             (&[1; 8], 11),
             (&[3, 1], 5),
             (&[0, 1, 1], 2),
+            // Each counted by its weight would be too many.
+            (&[1_000; 70], 71),
+            (&[999; 70], 71),
+            (&[[1_000; 70], [998; 70]].concat(), 65_521),
         ] {
             assert_eq!(default_shards(&collectors(weights)).get(), shards);
         }

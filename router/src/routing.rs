@@ -229,15 +229,9 @@ impl RouteTable {
         };
         let others: Vec<usize> = up().map(|(target, _)| *target).collect();
         let weights: Vec<u32> = up().map(|(_, weight)| *weight).collect();
-        // Collectors with no weight get pinned exporters only, unless no other is left. And a table has no fewer shards
-        // than collectors: of so few, the first are taken.
-        let sum = weights.iter().sum();
-        let table = Table::new(shards.max(NonZero::new(sum).unwrap_or(shards)), &weights);
-        let enough = u32::try_from(others.len()).ok().and_then(NonZero::new);
-        let table = table.or_else(|_| {
-            let even = vec![1; others.len()];
-            Table::new(enough.map_or(shards, |enough| enough.max(shards)), &even)
-        });
+        // Collectors with no weight get pinned exporters only, unless no other is left.
+        let table =
+            Table::fill(shards, &weights).or_else(|_| Table::fill(shards, &vec![1; others.len()]));
         // With nobody left, everything stays where it is.
         let Ok(table) = table else { return targets };
         let lost = targets.iter_mut().filter(|target| !is_up(**target));

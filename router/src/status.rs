@@ -204,7 +204,10 @@ mod tests {
         assert!(!status(&[("truncated", 0), ("checksum", 0)]).has_losses());
         assert!(!status(&[("fragments_expired", 1), ("malformed", 1)]).has_losses());
         for reason in UNREADABLE_HERE {
-            assert!(status(&[("malformed", 0), (reason, 1)]).has_losses(), "{reason}");
+            assert!(
+                status(&[("malformed", 0), (reason, 1)]).has_losses(),
+                "{reason}"
+            );
         }
     }
 }

@@ -62,6 +62,19 @@ impl Table {
     ///
     /// No weight is above 0, there are too many shards, or too few for every collector that has a weight.
     pub fn new(shards: NonZero<u32>, weights: &[u32]) -> Result<Self, TableError> {
+        let table = Self::fill(shards, weights)?;
+        let mut shares = weights.iter().zip(&table.shares);
+        match shares.position(|(weight, share)| *weight > 0 && *share == 0) {
+            Some(collector) => Err(TableError::Idle {
+                collector,
+                shards: shards.get(),
+            }),
+            None => Ok(table),
+        }
+    }
+
+    /// As [`new`](Self::new), but a collector may get nothing also where there are too few shards.
+    pub(crate) fn fill(shards: NonZero<u32>, weights: &[u32]) -> Result<Self, TableError> {
         let shards = shards.get();
         if shards > MAX_SHARDS {
             return Err(TableError::TooManyShards { shards });
@@ -91,17 +104,10 @@ impl Table {
                 }
             }
         }
-        let idle = weights
-            .iter()
-            .zip(&shares)
-            .position(|(weight, share)| *weight > 0 && *share == 0);
-        match idle {
-            Some(collector) => Err(TableError::Idle { collector, shards }),
-            None => Ok(Self {
-                collectors: collectors.into(),
-                shares,
-            }),
-        }
+        Ok(Self {
+            collectors: collectors.into(),
+            shares,
+        })
     }
 
     /// The collector of a shard, by its index among the weights. A shard beyond the table counts as its remainder by the

@@ -220,6 +220,22 @@ fn shards_of_a_collector_that_is_down_go_to_the_others_by_weight() {
 }
 
 #[test]
+fn heavy_collectors_take_over_by_weight_too() {
+    // The weights of those that are left add up to more than there may be shards.
+    let weights = [&[1_000; 66][..], &[0, 500, 999]].concat();
+    let route = Route {
+        down: Down::Spread,
+        ..route(&weights)
+    };
+    let routing = Routing::new(&config(vec![route]), None).unwrap();
+    let targets = routing.routes[0].targets(|target| target != 68);
+    let share = |of: usize| targets.iter().filter(|target| **target == of).count();
+    assert_eq!((share(66), share(68)), (0, 0));
+    let (light, heavy) = (share(67) as f64, share(0) as f64);
+    assert!((heavy / light - 2.0).abs() < 0.02, "{heavy} {light}");
+}
+
+#[test]
 fn with_fewer_shards_than_others_each_shard_goes_somewhere() {
     for down in 0..7 {
         let route = Route {
