@@ -16,8 +16,10 @@ mod readers;
 mod record;
 mod replay;
 mod route;
+mod route_farm;
 mod route_interop;
 mod route_network;
+mod route_outage;
 mod running;
 mod search;
 mod support;
@@ -94,8 +96,8 @@ fn main() {
             running::what_is_taken_is_refused_in_one_line,
         ),
         (
-            "route::from_its_own_address_it_needs_no_right_and_knows_who_refuses",
-            route::from_its_own_address_it_needs_no_right_and_knows_who_refuses,
+            "route_outage::from_its_own_address_it_needs_no_right_and_knows_who_refuses",
+            route_outage::from_its_own_address_it_needs_no_right_and_knows_who_refuses,
         ),
         (
             "route::garbage_is_counted_and_stops_nothing",
@@ -204,16 +206,16 @@ fn main() {
             route::a_reload_under_load_loses_and_repeats_nothing,
         ),
         (
-            "route::what_waits_for_a_collector_comes_in_order_when_it_is_back",
-            route::what_waits_for_a_collector_comes_in_order_when_it_is_back,
+            "route_outage::what_waits_for_a_collector_comes_in_order_when_it_is_back",
+            route_outage::what_waits_for_a_collector_comes_in_order_when_it_is_back,
         ),
         (
-            "route::the_others_take_over_from_a_collector_that_is_down",
-            route::the_others_take_over_from_a_collector_that_is_down,
+            "route_outage::the_others_take_over_from_a_collector_that_is_down",
+            route_outage::the_others_take_over_from_a_collector_that_is_down,
         ),
         (
-            "route::what_waits_at_the_end_is_sent_after_the_next_start",
-            route::what_waits_at_the_end_is_sent_after_the_next_start,
+            "route_outage::what_waits_at_the_end_is_sent_after_the_next_start",
+            route_outage::what_waits_at_the_end_is_sent_after_the_next_start,
         ),
         (
             "route::packets_are_taken_beside_a_collector_and_never_twice",
