@@ -9,7 +9,7 @@
 //! datagram, except where a collector comes or goes.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use forebay_udp::{Datagram, Outgoing};
@@ -29,6 +29,7 @@ mod replay;
 
 use batch::{Batch, Tag};
 pub(crate) use recovery::recover;
+use replay::Pace;
 
 /// What a thread counted of a route.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,6 +47,7 @@ pub struct RouteCounters {
 struct TargetState {
     counters: TargetCounters,
     spool: Option<Spool>,
+    pace: Pace,
 }
 
 impl TargetState {
@@ -67,16 +69,15 @@ pub struct Forwarder {
     /// By route and copy: messages since the last that was copied.
     copy_turns: Vec<Vec<u32>>,
     spool: Option<SpoolOptions>,
-    /// Spools of addresses that are no targets any more: their messages find new ones.
+    /// Spools of addresses that are no targets any more: their messages find new ones. Behind them, what came since.
     orphans: Vec<Spool>,
+    orphans_pace: Pace,
     scratch: Scratch,
     taken: Taken,
     /// The latest time of receipt.
     latest_ns: u64,
-    /// What came since the last look at the spools, and when that was.
-    arrived: usize,
+    /// When it was last looked at the spools.
     looked_us: i64,
-    allowance: f64,
 }
 
 impl Forwarder {
@@ -102,12 +103,11 @@ impl Forwarder {
             copy_turns: Vec::new(),
             spool,
             orphans: Vec::new(),
+            orphans_pace: Pace::default(),
             scratch: Scratch::default(),
             taken: Taken::default(),
             latest_ns: 0,
-            arrived: 0,
             looked_us: 0,
-            allowance: 0.0,
             routing: Arc::clone(&routing),
         };
         forwarder.adopt(routing);
@@ -132,7 +132,9 @@ impl Forwarder {
             self.targets.push(state);
         }
         let left = before.into_iter().filter_map(|(_, state)| state.spool);
-        self.orphans.extend(left.filter(|spool| !spool.is_empty()));
+        // In front: what is in them is older than what waits to get there.
+        self.orphans
+            .splice(0..0, left.filter(|spool| !spool.is_empty()));
         let mut known = std::mem::take(&mut self.routes);
         for route in &routing.routes {
             let shards = route.shards.get() as usize;
@@ -193,11 +195,11 @@ impl Forwarder {
             );
         }
         self.flush(&mut batch, outlet);
-        self.arrived += count;
+        self.orphans_pace.arrived += count;
         count
     }
 
-    /// Sends a datagram to where it belongs, which is counted as received or recovered.
+    /// Sends a datagram to where it belongs, which is counted as received.
     #[expect(clippy::too_many_arguments, reason = "all of them are of one datagram")]
     #[inline]
     fn route<'a>(
@@ -215,21 +217,25 @@ impl Forwarder {
             (Some(place), _) => {
                 self.deliver(routing, datagram, message, place, tally, batch, outlet);
             }
+            (None, Some(_)) if !self.orphans.is_empty() => self.keep_behind(datagram, tally),
             (None, Some(target)) => {
                 self.push(datagram, target, Tag::message(target, tally), batch, outlet)
             }
-            (None, None) => {
-                let reason = match version {
-                    None => "too_short",
-                    Some(version) if VERSIONS.iter().any(|known| u16::from(*known) == version) => {
-                        "no_route"
-                    }
-                    Some(_) => "unknown_version",
-                };
-                self.counters.rejected.add(reason, 1);
-                self.exporters.heard(datagram.source.ip()).rejected += 1;
-            }
+            (None, None) => self.reject(version, datagram.source.ip()),
         }
+    }
+
+    /// Counts a datagram that has no place to go to.
+    fn reject(&mut self, version: Option<u16>, exporter: IpAddr) {
+        let reason = match version {
+            None => "too_short",
+            Some(version) if VERSIONS.iter().any(|known| u16::from(*known) == version) => {
+                "no_route"
+            }
+            Some(_) => "unknown_version",
+        };
+        self.counters.rejected.add(reason, 1);
+        self.exporters.heard(exporter).rejected += 1;
     }
 
     #[expect(clippy::too_many_arguments, reason = "all of them are of one datagram")]
@@ -254,8 +260,13 @@ impl Forwarder {
             }
         }
         let target = self.view.target(route, place);
-        let waits = self.targets.get(target).is_some_and(TargetState::waits);
-        let spooled = waits || route.down == Down::Spool && !self.view.is_up(target);
+        let behind = !self.orphans.is_empty();
+        let mut waits = false;
+        if let Some(state) = self.targets.get_mut(target) {
+            state.pace.arrived += 1;
+            waits = state.waits();
+        }
+        let spooled = behind || waits || route.down == Down::Spool && !self.view.is_up(target);
         let mut has_templates = false;
         if let Some(message @ (Message::V9(_) | Message::Ipfix(_))) = message {
             let collector = (!spooled).then(|| self.view.incarnation(target));
@@ -276,7 +287,9 @@ impl Forwarder {
                 .templates
                 .learn(source, message, datagram.received_ns, told);
         }
-        if spooled {
+        if behind {
+            self.keep_behind(datagram, tally);
+        } else if spooled {
             self.keep(datagram, target, tally, Origin::Received);
         } else {
             self.push(datagram, target, Tag::message(target, tally), batch, outlet);

@@ -8,6 +8,7 @@ use forebay_udp::{Datagram, shard_of};
 use forebay_wire::Message;
 
 use super::Forwarder;
+use super::replay::NOBODY;
 use crate::counters::Tally;
 use crate::spool::{Leftover, Origin, SyncError, remove, sync_folder};
 
@@ -85,7 +86,10 @@ impl Forwarder {
     /// Puts a message that an earlier run left into the spool of its collector; whether it is kept. `None` if that is no
     /// collector now.
     fn recover(&mut self, collector: SocketAddr, datagram: &Datagram<'_>) -> Option<bool> {
-        let target = self.view.position(collector)?;
+        let target = match collector {
+            NOBODY => None,
+            collector => Some(self.view.position(collector)?),
+        };
         let message = Message::parse(datagram.payload).ok();
         let tally = Tally::of(datagram.payload, message.is_some());
         self.counters.recovered.add(tally);
@@ -94,14 +98,19 @@ impl Forwarder {
             self.templates
                 .learn(datagram.source, message, datagram.received_ns, nobody);
         }
-        Some(self.keep(datagram, target, tally, Origin::Recovered))
+        Some(match target {
+            Some(target) => self.keep(datagram, target, tally, Origin::Recovered),
+            None => self.keep_for_nobody(datagram, tally, Origin::Recovered),
+        })
     }
 
     /// Puts what waits for a collector on the disk.
     fn sync(&mut self, collector: SocketAddr) -> Result<(), SyncError> {
         let target = self.view.position(collector);
         let state = target.and_then(|target| self.targets.get_mut(target));
-        match state.and_then(|state| state.spool.as_mut()) {
+        let own = state.and_then(|state| state.spool.as_mut());
+        let mut spools = own.into_iter().chain(&mut self.orphans);
+        match spools.find(|spool| spool.collector() == collector) {
             Some(spool) => spool.sync(),
             None => Ok(()),
         }

@@ -1,6 +1,6 @@
 //! What waits for collectors that are down: kept, and sent when they are back.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 
 use forebay_udp::Datagram;
@@ -8,6 +8,7 @@ use forebay_wire::Message;
 
 use super::batch::{Batch, Tag};
 use super::{Forwarder, TargetState, version};
+use crate::config::Down;
 use crate::counters::Tally;
 use crate::outlet::Outlet;
 use crate::spool::{Origin, Spool};
@@ -17,6 +18,28 @@ const REPLAY_BATCH: usize = 256;
 /// How fast a spool is emptied at least. It goes twice as fast as messages come where that is faster: so it comes to an
 /// end, and a collector that keeps up has that much to spare.
 const REPLAY_PER_MS: f64 = 20.0;
+
+/// The collector of messages that wait behind those for addresses that are no targets any more.
+pub(super) const NOBODY: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
+
+/// How fast a spool is emptied.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    /// What came since the last look.
+    pub(super) arrived: usize,
+    allowance: f64,
+}
+
+impl Pace {
+    /// How many messages may be sent now. `arrived` are those that came for the same collector.
+    fn allow(&mut self, arrived: f64, passed_ms: f64) -> usize {
+        let more = (2.0 * arrived).max(passed_ms * REPLAY_PER_MS);
+        self.allowance = (self.allowance + more).min(REPLAY_BATCH as f64);
+        let most = self.allowance as usize;
+        self.allowance -= most as f64;
+        most
+    }
+}
 
 impl Forwarder {
     /// Keeps a message until its collector is back; whether that went well.
@@ -53,6 +76,40 @@ impl Forwarder {
         false
     }
 
+    /// Keeps a message until those for addresses that are no targets any more are sent: some of them may be older ones
+    /// of its exporter.
+    #[cold]
+    pub(super) fn keep_behind(&mut self, datagram: &Datagram<'_>, tally: Tally) {
+        self.keep_for_nobody(datagram, tally, Origin::Received);
+    }
+
+    /// As [`keep_behind`](Self::keep_behind); whether that went well.
+    pub(super) fn keep_for_nobody(
+        &mut self,
+        datagram: &Datagram<'_>,
+        tally: Tally,
+        origin: Origin,
+    ) -> bool {
+        let is_there = |last: &Spool| last.collector() == NOBODY;
+        if !self.orphans.last().is_some_and(is_there)
+            && let Some(options) = &self.spool
+        {
+            self.orphans.push(Spool::new(options.clone(), NOBODY));
+        }
+        let spool = self.orphans.last_mut();
+        let reason = match spool.map(|spool| spool.push(datagram, tally, origin)) {
+            Some(Ok(())) => {
+                self.counters.waiting.add(tally);
+                return true;
+            }
+            Some(Err(error)) => error.reason(),
+            None => "spool_failed",
+        };
+        self.counters.failed.add(reason, 1);
+        self.exporters.failed(datagram.source.ip());
+        false
+    }
+
     /// An address that was no target so far: what waits for it since it was one is its own again.
     pub(super) fn returned(&mut self, address: SocketAddr) -> TargetState {
         let mut state = TargetState::default();
@@ -70,21 +127,12 @@ impl Forwarder {
         if self.view.refresh(&self.routing) {
             tracing::debug!("the collectors that are up have changed");
         }
-        let arrived = std::mem::take(&mut self.arrived);
         let passed_ms = (now_us - self.looked_us).clamp(0, 1_000_000) as f64 / 1_000.0;
         self.looked_us = now_us;
-        if !self.replays() {
-            self.allowance = 0.0;
-            return;
-        }
-        let more = (2.0 * arrived as f64).max(passed_ms * REPLAY_PER_MS);
-        self.allowance = (self.allowance + more).min(REPLAY_BATCH as f64);
-        let most = self.allowance as usize;
-        self.allowance -= most as f64;
         for target in 0..self.targets.len() {
-            self.replay(target, most, outlet);
+            self.replay(target, passed_ms, outlet);
         }
-        self.replay_orphans(most, outlet);
+        self.replay_orphans(passed_ms, outlet);
     }
 
     /// Whether anything waits that can be sent.
@@ -97,30 +145,26 @@ impl Forwarder {
         !self.orphans.is_empty() || waiting.any(|(target, _)| self.view.is_up(target))
     }
 
-    fn replay(&mut self, target: usize, most: usize, outlet: &mut impl Outlet) {
+    fn replay(&mut self, target: usize, passed_ms: f64, outlet: &mut impl Outlet) {
         let is_up = self.view.is_up(target);
         let Some(state) = self.targets.get_mut(target) else {
             return;
         };
-        let Some(spool) = state
-            .spool
-            .as_mut()
-            .filter(|spool| is_up && !spool.is_empty())
-        else {
+        let arrived = std::mem::take(&mut state.pace.arrived);
+        let spool = state.spool.as_mut().filter(|spool| !spool.is_empty());
+        let Some(spool) = spool.filter(|_| is_up) else {
+            state.pace = Pace::default();
             return;
         };
+        let most = state.pace.allow(arrived as f64, passed_ms);
         let mut taken = std::mem::take(&mut self.taken);
         spool.take(most, &mut taken);
         self.counters.waiting.take_saturating(taken.lost);
         state.counters.waiting.take_saturating(taken.lost);
         if taken.lost.datagrams > 0 {
-            self.counters
-                .failed
-                .add("spool_failed", taken.lost.datagrams);
-            state
-                .counters
-                .failed
-                .add("spool_failed", taken.lost.datagrams);
+            let (reason, lost) = ("spool_failed", taken.lost.datagrams);
+            self.counters.failed.add(reason, lost);
+            state.counters.failed.add(reason, lost);
         }
         let mut batch = Batch::new();
         for datagram in taken.iter() {
@@ -130,20 +174,11 @@ impl Forwarder {
             if let Some(state) = self.targets.get_mut(target) {
                 state.counters.waiting.take_saturating(tally);
             }
-            if let Some(message) = &message {
-                let incarnation = Some(self.view.incarnation(target));
-                let due = self
-                    .templates
-                    .due(datagram.source, message, incarnation, None);
-                if due.collector {
-                    self.flush(&mut batch, outlet);
-                    self.tell(&datagram, message, target, outlet);
-                }
-            }
-            self.push(
+            self.send_kept(
                 &datagram,
+                message.as_ref(),
                 target,
-                Tag::message(target, tally),
+                tally,
                 &mut batch,
                 outlet,
             );
@@ -152,15 +187,26 @@ impl Forwarder {
         self.taken = taken;
     }
 
-    /// Messages for addresses that are no targets any more go where they belong now.
-    fn replay_orphans(&mut self, most: usize, outlet: &mut impl Outlet) {
+    /// Messages for addresses that are no targets any more go where they belong now, and then what came since. Copies
+    /// of them were sent when they came.
+    fn replay_orphans(&mut self, passed_ms: f64, outlet: &mut impl Outlet) {
+        let arrived = std::mem::take(&mut self.orphans_pace.arrived) as f64;
         let Some(spool) = self.orphans.first_mut() else {
+            self.orphans_pace = Pace::default();
             return;
         };
+        // What one collector left may go to one other: at the pace of what comes for one. What came since is of all.
+        let collectors = if spool.collector() == NOBODY {
+            1
+        } else {
+            self.targets.len().max(1)
+        };
+        let most = self
+            .orphans_pace
+            .allow(arrived / collectors as f64, passed_ms);
         if most == 0 {
             return;
         }
-        let routing = Arc::clone(&self.routing);
         let mut taken = std::mem::take(&mut self.taken);
         spool.take(most, &mut taken);
         if spool.is_empty() {
@@ -172,23 +218,63 @@ impl Forwarder {
                 .failed
                 .add("spool_failed", taken.lost.datagrams);
         }
+        let routing = Arc::clone(&self.routing);
         let mut batch = Batch::new();
         for datagram in taken.iter() {
             let message = Message::parse(datagram.payload).ok();
             let tally = Tally::of(datagram.payload, message.is_some());
-            let version = version(datagram.payload);
+            let (version, exporter) = (version(datagram.payload), datagram.source.ip());
             self.counters.waiting.take_saturating(tally);
-            self.route(
-                &routing,
-                &datagram,
-                version,
-                message.as_ref(),
-                tally,
-                &mut batch,
-                outlet,
-            );
+            let place = version.and_then(|version| routing.place(version, exporter));
+            let route = place.and_then(|place| Some((place, routing.routes.get(place.route)?)));
+            let (target, spools) = match (route, routing.default) {
+                (Some((place, route)), _) => {
+                    (self.view.target(route, place), route.down == Down::Spool)
+                }
+                (None, Some(target)) => (target, false),
+                (None, None) => {
+                    self.reject(version, exporter);
+                    continue;
+                }
+            };
+            let waits = self.targets.get(target).is_some_and(TargetState::waits);
+            if waits || spools && !self.view.is_up(target) {
+                self.keep(&datagram, target, tally, Origin::Received);
+            } else {
+                self.send_kept(
+                    &datagram,
+                    message.as_ref(),
+                    target,
+                    tally,
+                    &mut batch,
+                    outlet,
+                );
+            }
         }
         self.flush(&mut batch, outlet);
         self.taken = taken;
+    }
+
+    /// Sends a message out of a spool.
+    fn send_kept<'a>(
+        &mut self,
+        datagram: &Datagram<'a>,
+        message: Option<&Message<'a>>,
+        target: usize,
+        tally: Tally,
+        batch: &mut Batch<'a>,
+        outlet: &mut impl Outlet,
+    ) {
+        if let Some(message) = message {
+            let incarnation = Some(self.view.incarnation(target));
+            let due = self
+                .templates
+                .due(datagram.source, message, incarnation, None);
+            if due.collector {
+                self.flush(batch, outlet);
+                self.tell(datagram, message, target, outlet);
+            }
+        }
+        self.push(datagram, target, Tag::message(target, tally), batch, outlet);
     }
 }

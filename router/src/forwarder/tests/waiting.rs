@@ -255,3 +255,101 @@ fn what_waits_for_an_address_that_is_no_collector_stays() {
     assert_eq!(other[0].counters().recovered, Tally::default());
     assert_eq!(crate::spool::leftovers(folder.path()).unwrap().len(), 1);
 }
+
+/// A route of one collector that is at this host's address, with copies of all to another.
+fn copied(host: u8) -> Config {
+    let mut config = down(Down::Spool, &[1]);
+    config.routes[0].collectors[0].address = address(host);
+    config.routes[0].copies = vec![CopyTo {
+        to: address(8),
+        every: NonZero::<u32>::MIN,
+    }];
+    config
+}
+
+#[test]
+fn what_waits_for_a_collector_that_is_taken_away_is_neither_overtaken_nor_copied_again() {
+    let mut rig = Rig::new(&copied(1));
+    rig.set(0, false);
+    let batch = |numbers: std::ops::Range<u32>| -> Vec<_> {
+        numbers.map(|of| (exporter(1), v5(of))).collect()
+    };
+    rig.forward(&batch(0..600));
+    rig.reload(&copied(9));
+    rig.forward(&batch(600..700));
+    rig.tend();
+    rig.forward(&batch(700..800));
+    // Again, before all of it is sent.
+    rig.set(0, false);
+    rig.reload(&copied(7));
+    rig.forward(&batch(800..900));
+    rig.tend_until_sent();
+    rig.forward(&batch(900..1_000));
+    let numbers = |copies| -> Vec<u32> {
+        let sent = rig.outlet.sent.iter();
+        sent.filter(|sent| (sent.destination == address(8)) == copies)
+            .map(|sent| number(&sent.payload))
+            .collect()
+    };
+    assert_eq!(numbers(false), (0..1_000).collect::<Vec<_>>());
+    assert_eq!(numbers(true), (0..1_000).collect::<Vec<_>>());
+    let route = &rig.forwarder.routes()[0];
+    assert_eq!(route.received, rig.counters().received);
+    let of_shards = route.shards.iter().map(|shard| shard.datagrams);
+    assert_eq!(of_shards.sum::<u64>(), 1_000);
+    assert_eq!(rig.counters().forwarded, rig.counters().received);
+}
+
+#[test]
+fn what_came_behind_those_of_a_collector_that_is_taken_away_finds_its_own_after_a_restart() {
+    let mut rig = Rig::new(&copied(1));
+    rig.set(0, false);
+    rig.forward(&[(exporter(1), v5(1))]);
+    rig.reload(&copied(9));
+    rig.forward(&[(exporter(1), v5(2)), (exporter(1), v5(3))]);
+    let Rig {
+        forwarder, folder, ..
+    } = rig;
+    drop(forwarder);
+    // The first waits for one that is no collector.
+    let mut next = threads(&copied(9), folder.path(), 1 << 20, 1);
+    assert_eq!(next[0].counters().recovered.datagrams, 2);
+    next[0].routing.targets[0].set(true, false);
+    let mut outlet = Recorder::default();
+    next[0].tend(1_000_000, &mut outlet);
+    assert_eq!(outlet.payloads(), [v5(2), v5(3)]);
+    assert_eq!(outlet.sent[0].destination, address(9));
+    assert_eq!(next[0].counters().waiting, Tally::default());
+}
+
+#[test]
+fn a_spool_is_emptied_at_the_pace_of_its_own_collector() {
+    let mut rig = Rig::new(&down(Down::Spool, &[1, 1]));
+    let of = |target| {
+        let collector = Some(address(target));
+        let goes = |of: &SocketAddr| rig.routing.collector_of(5, of.ip()) == collector;
+        (0..255).map(exporter).find(goes).unwrap()
+    };
+    let (waiting, busy) = (of(1), of(2));
+    rig.set(0, false);
+    let batch: Vec<_> = (0..500).map(|of| (waiting, v5(of))).collect();
+    rig.forward(&batch);
+    rig.set(0, false);
+    rig.routing.targets[0].set(true, false);
+    let ticks = |rig: &mut Rig, batch: &[(SocketAddr, Vec<u8>)]| {
+        rig.outlet.take();
+        for _ in 0..10 {
+            rig.forward(batch);
+            rig.now_us += 1_000;
+            rig.forwarder.tend(rig.now_us, &mut rig.outlet);
+        }
+        let sent = rig.outlet.sent.iter();
+        sent.filter(|sent| sent.destination == address(1)).count()
+    };
+    // However much comes for the other: 20 in a millisecond.
+    let others: Vec<_> = (0..100).map(|of| (busy, v5(of))).collect();
+    assert_eq!(ticks(&mut rig, &others), 200);
+    // Twice what comes for itself, where that is more.
+    let own: Vec<_> = (0..15).map(|of| (waiting, v5(of))).collect();
+    assert_eq!(ticks(&mut rig, &own), 300);
+}
