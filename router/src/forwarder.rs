@@ -21,7 +21,7 @@ use crate::exporters::Exporters;
 use crate::outlet::{Outlet, reason};
 use crate::routing::{Place, Routing, View};
 use crate::spool::{Origin, Spool, SpoolOptions, Taken};
-use crate::templates::{Scratch, Templates};
+use crate::templates::{Due, Scratch, Templates};
 
 mod batch;
 mod recovery;
@@ -272,20 +272,26 @@ impl Forwarder {
             let collector = (!spooled).then(|| self.view.incarnation(target));
             let copies = self.view.copies(place.route);
             let source = datagram.source;
-            let due = self.templates.due(source, message, collector, copies);
-            if due.collector || due.copies {
-                let to_collector = due.collector.then_some(target).into_iter();
-                let copies = route.copies.iter().map(|copy| copy.target);
-                let to_copies = copies.filter(|_| due.copies);
+            let received_ns = datagram.received_ns;
+            let due = self
+                .templates
+                .due(source, message, received_ns, collector, copies);
+            if due != Due::default() {
                 self.flush(batch, outlet);
-                for target in to_collector.chain(to_copies) {
-                    self.tell(datagram, message, target, outlet);
+                let mut failed = Due::default();
+                if due.collector {
+                    failed.collector = !self.tell(datagram, message, target, outlet);
+                }
+                for copy in route.copies.iter().filter(|_| due.copies) {
+                    failed.copies |= !self.tell(datagram, message, copy.target, outlet);
+                }
+                if failed != Due::default() {
+                    self.templates
+                        .not_told(source, message, received_ns, failed);
                 }
             }
             let told = (collector.unwrap_or(0), copies.unwrap_or(0));
-            has_templates = self
-                .templates
-                .learn(source, message, datagram.received_ns, told);
+            has_templates = self.templates.learn(source, message, received_ns, told);
         }
         if behind {
             self.keep_behind(datagram, tally);
@@ -362,7 +368,7 @@ impl Forwarder {
         });
     }
 
-    /// Sends a target the templates of a session, before the message that follows.
+    /// Sends a target the templates of a session, before the message that follows; whether all went out.
     #[cold]
     fn tell(
         &mut self,
@@ -370,12 +376,12 @@ impl Forwarder {
         follows: &Message<'_>,
         target: usize,
         outlet: &mut impl Outlet,
-    ) {
-        let mut scratch = std::mem::take(&mut self.scratch);
+    ) -> bool {
         let destination = self.view.address(target);
         let Some(state) = self.targets.get_mut(target) else {
-            return;
+            return false;
         };
+        let mut scratch = std::mem::take(&mut self.scratch);
         let (source, received_ns) = (datagram.source, datagram.received_ns);
         let mut failed = 0;
         let each = |source: SocketAddr, payload: &[u8]| {
@@ -395,6 +401,7 @@ impl Forwarder {
         self.counters.templates_sent += count - failed;
         self.counters.templates_failed += failed;
         self.scratch = scratch;
+        failed == 0
     }
 
     /// What was counted so far.

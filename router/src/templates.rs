@@ -39,6 +39,12 @@ pub(crate) use build::Scratch;
 /// So many sessions of an exporter are searched for templates that a session lacks.
 const SIBLINGS_MAX: usize = 64;
 
+/// How long after they could not be sent templates are tried again, in nanoseconds: a collector without them can read
+/// nothing, but where nothing can be sent they must not make it worse.
+const AGAIN_NS: u64 = 100_000_000;
+/// What keeping a template takes besides its bytes: a place in a map that may be half empty, and an allocation.
+const OVERHEAD: usize = 2 * size_of::<(u16, Known)>() + 2 * size_of::<usize>();
+
 /// Who sends: RFC 7011 §8, a transport session and observation domain, per version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct SessionKey {
@@ -58,6 +64,11 @@ struct Known {
 }
 
 impl Known {
+    /// Bytes that it takes.
+    const fn cost(&self) -> u64 {
+        (self.raw.len() + OVERHEAD) as u64
+    }
+
     /// The record, and whether it is an options template's.
     fn record(&self) -> (&[u8], bool) {
         (&self.raw, self.is_options)
@@ -89,10 +100,18 @@ struct Session {
     templates: BTreeMap<u16, Known>,
     /// The header of its last message.
     last: Follows,
-    /// The incarnation of the collector that its last message went to.
-    told: u64,
-    /// The same of those that get copies, mixed.
-    told_copies: u64,
+    /// The collector that its last message went to.
+    told: Told,
+    /// Those that get copies, their incarnations mixed.
+    told_copies: Told,
+}
+
+/// Who knows the templates of a session.
+#[derive(Debug)]
+struct Told {
+    incarnation: u64,
+    /// When they must be sent again because they could not be sent.
+    again_ns: u64,
 }
 
 #[derive(Debug)]
@@ -105,7 +124,7 @@ struct Exporter {
 pub struct TemplateCounts {
     /// Templates kept now.
     pub templates: u64,
-    /// Their bytes.
+    /// Bytes that they take.
     pub bytes: u64,
     /// Sessions and observation domains that they belong to.
     pub domains: u64,
@@ -169,6 +188,7 @@ impl Templates {
         &mut self,
         source: SocketAddr,
         message: &Message<'_>,
+        received_ns: u64,
         collector: Option<u64>,
         copies: Option<u64>,
     ) -> Due {
@@ -183,13 +203,38 @@ impl Templates {
             if let Some(header) = Follows::new(message) {
                 session.last = header;
             }
-            session.mark(collector, copies, &mut due);
+            session.mark(received_ns, collector, copies, &mut due);
         } else {
             for session in exporter.siblings_mut(key) {
-                session.mark(collector, copies, &mut due);
+                session.mark(received_ns, collector, copies, &mut due);
             }
         }
         due
+    }
+
+    /// What was to be told before a message could not be sent: it will be due again, though not at once.
+    #[cold]
+    pub(crate) fn not_told(
+        &mut self,
+        source: SocketAddr,
+        message: &Message<'_>,
+        received_ns: u64,
+        whom: Due,
+    ) {
+        let (Some((key, _)), Some(exporter)) = (
+            session_of(source, message),
+            self.exporters.get_mut(&source.ip()),
+        ) else {
+            return;
+        };
+        let again_ns = received_ns.saturating_add(AGAIN_NS);
+        if let Some(session) = exporter.sessions.get_mut(&key) {
+            session.not_told(again_ns, whom);
+        } else {
+            for session in exporter.siblings_mut(key) {
+                session.not_told(again_ns, whom);
+            }
+        }
     }
 
     /// Keeps the templates of a message; whether it has any. `told` are the incarnations of those that get the
@@ -239,7 +284,7 @@ impl Templates {
 
     fn keep(&mut self, address: IpAddr, key: SessionKey, new: &New<'_>, told: (u64, u64)) {
         let raw = new.raw;
-        if raw.len() > self.limits.template_bytes {
+        if raw.len() + OVERHEAD > self.limits.template_bytes {
             self.counts.refused += 1;
             return;
         }
@@ -251,8 +296,8 @@ impl Templates {
             let session = Session {
                 templates: BTreeMap::new(),
                 last: new.header,
-                told: told.0,
-                told_copies: told.1,
+                told: Told::new(told.0),
+                told_copies: Told::new(told.1),
             };
             exporter.sessions.insert(key, session);
             if exporter.sessions.len() > self.limits.domains_per_exporter {
@@ -269,9 +314,9 @@ impl Templates {
             // Out of a spool: a newer one is known.
             Some(newer) if newer.since_ns > new.since_ns => return,
             Some(other) => {
-                self.counts.bytes += raw.len() as u64;
-                self.counts.bytes -= other.raw.len() as u64;
+                self.counts.bytes -= other.cost();
                 *other = new.known();
+                self.counts.bytes += other.cost();
             }
             None if full => {
                 self.counts.refused += 1;
@@ -279,8 +324,9 @@ impl Templates {
             }
             None => {
                 self.counts.templates += 1;
-                self.counts.bytes += raw.len() as u64;
-                session.templates.insert(new.id, new.known());
+                let known = new.known();
+                self.counts.bytes += known.cost();
+                session.templates.insert(new.id, known);
             }
         }
         self.exporters.to_back(&address);
@@ -369,15 +415,47 @@ impl SessionKey {
 impl Session {
     /// Adds what must be told, which counts as told from now on.
     #[inline]
-    const fn mark(&mut self, collector: Option<u64>, copies: Option<u64>, due: &mut Due) {
+    const fn mark(
+        &mut self,
+        received_ns: u64,
+        collector: Option<u64>,
+        copies: Option<u64>,
+        due: &mut Due,
+    ) {
         if let Some(collector) = collector {
-            due.collector |= self.told != collector;
-            self.told = collector;
+            due.collector |= self.told.mark(collector, received_ns);
         }
         if let Some(copies) = copies {
-            due.copies |= self.told_copies != copies;
-            self.told_copies = copies;
+            due.copies |= self.told_copies.mark(copies, received_ns);
         }
+    }
+
+    const fn not_told(&mut self, again_ns: u64, whom: Due) {
+        if whom.collector {
+            self.told.again_ns = again_ns;
+        }
+        if whom.copies {
+            self.told_copies.again_ns = again_ns;
+        }
+    }
+}
+
+impl Told {
+    const fn new(incarnation: u64) -> Self {
+        Self {
+            incarnation,
+            again_ns: u64::MAX,
+        }
+    }
+
+    /// Whether it must be told, which counts as told from now on.
+    #[inline]
+    const fn mark(&mut self, incarnation: u64, received_ns: u64) -> bool {
+        let is_due = self.incarnation != incarnation || received_ns >= self.again_ns;
+        if is_due {
+            *self = Self::new(incarnation);
+        }
+        is_due
     }
 }
 
@@ -387,7 +465,7 @@ fn forget(counts: &mut TemplateCounts, session: Option<Session>) {
     counts.domains_evicted += 1;
     counts.templates -= session.templates.len() as u64;
     for known in session.templates.values() {
-        counts.bytes -= known.raw.len() as u64;
+        counts.bytes -= known.cost();
     }
 }
 

@@ -266,13 +266,16 @@ impl Forwarder {
         outlet: &mut impl Outlet,
     ) {
         if let Some(message) = message {
+            let (source, received_ns) = (datagram.source, datagram.received_ns);
             let incarnation = Some(self.view.incarnation(target));
             let due = self
                 .templates
-                .due(datagram.source, message, incarnation, None);
+                .due(source, message, received_ns, incarnation, None);
             if due.collector {
                 self.flush(batch, outlet);
-                self.tell(datagram, message, target, outlet);
+                if !self.tell(datagram, message, target, outlet) {
+                    self.templates.not_told(source, message, received_ns, due);
+                }
             }
         }
         self.push(datagram, target, Tag::message(target, tally), batch, outlet);

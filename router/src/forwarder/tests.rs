@@ -13,6 +13,7 @@ use crate::config::{Config, CopyTo, Route};
 use crate::routing::tests::{address, route};
 
 mod any;
+mod telling;
 mod waiting;
 
 /// What was sent, and what the system refuses.
@@ -21,6 +22,8 @@ struct Recorder {
     sent: Vec<Sent>,
     /// The error of datagrams whose payload ends with this byte.
     fails: Option<(u8, i32)>,
+    /// No message of nothing but templates goes out.
+    fails_templates: bool,
     refuse: Vec<SocketAddr>,
 }
 
@@ -37,6 +40,9 @@ impl Outlet for Recorder {
             match self.fails {
                 Some((last, number)) if datagram.payload.last() == Some(&last) => {
                     failed(index, io::Error::from_raw_os_error(number));
+                }
+                _ if self.fails_templates && is_templates(datagram.payload) => {
+                    failed(index, io::Error::from_raw_os_error(105));
                 }
                 _ => self.sent.push(Sent {
                     source: datagram.source,
@@ -393,84 +399,6 @@ fn copies_are_all_messages_or_one_in_many_and_templates_always() {
         to_9.map(|sent| number(&sent.payload)).collect::<Vec<_>>(),
         [0, 1]
     );
-}
-
-#[test]
-fn who_takes_over_is_told_the_templates_first() {
-    for write in [v9, ipfix] {
-        let mut rig = Rig::new(&down(Down::Spread, &[1, 1]));
-        let source = exporter(1);
-        rig.forward(&[(source, write(10, true)), (source, write(11, false))]);
-        let before = rig.outlet.take();
-        assert_eq!(before.len(), 2);
-        let first = before[0].destination;
-        let index = usize::from(first == address(2));
-        rig.set(index, false);
-        rig.forward(&[(source, write(12, false)), (source, write(13, false))]);
-        let other = rig.outlet.take();
-        let [templates, data @ ..] = other.as_slice() else {
-            panic!("nothing was sent");
-        };
-        assert!(is_templates(&templates.payload));
-        assert_eq!(templates.source, source);
-        assert_eq!(data.len(), 2);
-        assert!(other.iter().all(|sent| sent.destination != first));
-        assert_eq!(number(&data[0].payload), 12);
-        let is_v9 = write(0, false)[1] == 9;
-        assert_eq!(number(&templates.payload), if is_v9 { 11 } else { 12 });
-        // And so is the one that is back.
-        rig.set(index, true);
-        rig.forward(&[(source, write(14, false))]);
-        let back = rig.outlet.take();
-        assert_eq!(back.len(), 2);
-        assert!(back.iter().all(|sent| sent.destination == first));
-        assert!(is_templates(&back[0].payload));
-        assert_eq!(rig.counters().templates_sent, 2);
-        assert_eq!(rig.of_target(1 - index).templates_sent, 1);
-        assert_eq!(rig.counters().forwarded.datagrams, 5);
-    }
-}
-
-#[test]
-fn a_clock_that_is_set_back_hides_no_template() {
-    let mut rig = Rig::new(&down(Down::Spread, &[1, 1]));
-    let source = exporter(1);
-    let message = |payload, received_ns| Datagram {
-        source,
-        destination: SocketAddr::from(([198, 51, 100, 1], 2055)),
-        received_ns,
-        payload,
-    };
-    let (first, next) = (v9(1, true), v9(2, false));
-    rig.forwarder
-        .forward([message(&first, 9_000)].into_iter(), &mut rig.outlet);
-    let collector = rig.outlet.take()[0].destination;
-    rig.set(usize::from(collector == address(2)), false);
-    rig.forwarder
-        .forward([message(&next, 5)].into_iter(), &mut rig.outlet);
-    let sent = rig.outlet.take();
-    assert_eq!(sent.len(), 2);
-    assert!(is_templates(&sent[0].payload));
-}
-
-#[test]
-fn copies_that_come_back_are_told_too() {
-    let mut rig = Rig::new(&one_route(Route {
-        copies: vec![CopyTo {
-            to: address(9),
-            every: NonZero::<u32>::MIN,
-        }],
-        ..route(&[1])
-    }));
-    rig.forward(&[(exporter(1), v9(1, true))]);
-    rig.set(1, false);
-    rig.set(1, true);
-    rig.outlet.take();
-    rig.forward(&[(exporter(1), v9(2, false))]);
-    let sent = rig.outlet.take();
-    let destinations: Vec<_> = sent.iter().map(|sent| sent.destination).collect();
-    assert_eq!(destinations, [address(9), address(1), address(9)]);
-    assert!(is_templates(&sent[0].payload));
 }
 
 #[test]

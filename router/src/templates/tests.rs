@@ -249,7 +249,13 @@ fn each_incarnation_is_told_once() {
     let first = v9_message(1, 1, &[template(256, 3)], &[256]);
     let data = v9_message(2, 1, &[], &[256]);
     let due = |templates: &mut Templates, collector, copies| {
-        templates.due(source(), &Message::parse(&data).unwrap(), collector, copies)
+        templates.due(
+            source(),
+            &Message::parse(&data).unwrap(),
+            5,
+            collector,
+            copies,
+        )
     };
     let nothing = Due::default();
     // Nothing is known, so there is nothing to tell.
@@ -281,16 +287,16 @@ fn templates_of_another_port_are_sent_from_there() {
         let told_by = write(numbers[0], 1, &[template(256, 3)], &[]);
         learn(&mut templates, &told_by, 1);
         let again = write(numbers[1], 1, &[template(257, 3)], &[]);
-        templates.due(source(), &Message::parse(&again).unwrap(), Some(1), None);
+        templates.due(source(), &Message::parse(&again).unwrap(), 2, Some(1), None);
         learn(&mut templates, &again, 2);
         // Of another domain: it has nothing to do with it.
         learn(&mut templates, &write(1, 2, &[template(258, 3)], &[]), 2);
         let data = write(900, 1, &[], &[256]);
         let data = Message::parse(&data).unwrap();
         let from = SocketAddr::new(source().ip(), 50_001);
-        assert_eq!(templates.due(from, &data, Some(1), None), Due::default());
-        assert!(templates.due(from, &data, Some(2), None).collector);
-        assert_eq!(templates.due(from, &data, Some(2), None), Due::default());
+        assert_eq!(templates.due(from, &data, 3, Some(1), None), Due::default());
+        assert!(templates.due(from, &data, 3, Some(2), None).collector);
+        assert_eq!(templates.due(from, &data, 3, Some(2), None), Due::default());
         let mut messages = Vec::new();
         let each = |from, payload: &[u8]| messages.push((from, payload.to_vec()));
         templates.messages(from, &data, 3, &mut Scratch::default(), each);
@@ -309,7 +315,7 @@ fn templates_of_another_port_are_sent_from_there() {
         let next = write(numbers[1] + 1, 1, &[], &[256]);
         let next = Message::parse(&next).unwrap();
         assert_eq!(
-            templates.due(source(), &next, Some(2), None),
+            templates.due(source(), &next, 4, Some(2), None),
             Due::default()
         );
     }
@@ -358,7 +364,7 @@ fn limits_hold_and_what_they_cost_is_counted() {
     let counts = templates.counts();
     assert_eq!(
         (counts.domains, counts.templates, counts.bytes),
-        (2, 2, 2 * 804)
+        (2, 2, 2 * (804 + OVERHEAD as u64))
     );
     let kept: usize = templates
         .exporters
@@ -370,23 +376,85 @@ fn limits_hold_and_what_they_cost_is_counted() {
     assert_eq!(templates.counts().refused, 3);
 }
 
+/// A map of small templates takes far more memory than their bytes.
+#[test]
+fn small_templates_count_with_what_keeping_them_takes() {
+    let limits = Limits {
+        template_bytes: 100_000,
+        ..Limits::default()
+    };
+    let mut templates = Templates::new(limits);
+    for domain in 0..10 {
+        let all: Vec<Template> = (0..100).map(|id| template(256 + id, 1)).collect();
+        learn(&mut templates, &v9_message(1, domain, &all, &[]), 1);
+    }
+    let TemplateCounts {
+        templates, bytes, ..
+    } = templates.counts();
+    assert_eq!(bytes, templates * (8 + OVERHEAD as u64));
+    assert!((800..1_000).contains(&templates), "{templates}");
+}
+
+#[test]
+fn who_could_not_be_told_is_told_again_but_not_at_once() {
+    let mut templates = Templates::new(Limits::default());
+    learn(
+        &mut templates,
+        &v9_message(1, 1, &[template(256, 3)], &[]),
+        1,
+    );
+    let data = v9_message(2, 1, &[], &[256]);
+    let data = Message::parse(&data).unwrap();
+    let other = SocketAddr::new(source().ip(), 50_001);
+    let mut now_ns = 1_000_000_000;
+    for from in [source(), other] {
+        let nothing = Due::default();
+        let both = Due {
+            collector: true,
+            copies: true,
+        };
+        let mut due = |at_ns, incarnation, failed| {
+            let to = Some(incarnation);
+            let due = templates.due(from, &data, at_ns, to, to);
+            templates.not_told(from, &data, at_ns, failed);
+            due
+        };
+        now_ns += AGAIN_NS;
+        let incarnation = now_ns;
+        assert_eq!(due(now_ns, incarnation, both), both);
+        now_ns += AGAIN_NS;
+        assert_eq!(due(now_ns - 1, incarnation, nothing), nothing);
+        let copies = Due {
+            collector: false,
+            copies: true,
+        };
+        assert_eq!(due(now_ns, incarnation, copies), both);
+        now_ns += AGAIN_NS;
+        assert_eq!(due(now_ns, incarnation, copies), copies);
+        // Another collector waits for nothing.
+        assert_eq!(due(now_ns, incarnation + 1, nothing), both);
+        now_ns += AGAIN_NS;
+        assert_eq!(due(now_ns, incarnation + 1, nothing), nothing);
+    }
+}
+
 proptest! {
     /// Whatever comes, the counts are those of what is kept, and what is told can be read.
     #[test]
     fn any_bytes(payloads in prop::collection::vec(hostile(), 1..20)) {
-        let limits = Limits { domains: 3, domains_per_exporter: 2, templates_per_domain: 3, template_bytes: 300, ..Limits::default() };
+        let limits = Limits { domains: 3, domains_per_exporter: 2, templates_per_domain: 3, template_bytes: 600, ..Limits::default() };
         let mut templates = Templates::new(limits);
         for payload in payloads {
             let Ok(message) = Message::parse(&payload) else { continue };
-            templates.due(source(), &message, Some(2), None);
+            templates.due(source(), &message, 5, Some(2), None);
             templates.learn(source(), &message, 5, (1, 0));
             let sessions = || templates.exporters.values().flat_map(|of| of.sessions.values());
             let known = || sessions().flat_map(|session| session.templates.values());
             let counts = templates.counts();
             prop_assert_eq!(counts.domains, sessions().count() as u64);
             prop_assert_eq!(counts.templates, known().count() as u64);
-            prop_assert_eq!(counts.bytes, known().map(|known| known.raw.len() as u64).sum::<u64>());
-            prop_assert!(counts.domains <= 3 && counts.bytes <= 300);
+            prop_assert_eq!(counts.bytes, known().map(Known::cost).sum::<u64>());
+            prop_assert!(counts.domains <= 3 && counts.bytes <= 600);
             let session = session_of(source(), &message)
                 .and_then(|(key, _)| templates.exporters.get(&source().ip())?.sessions.get(&key));
             let expected = session.map_or(0, |session| session.templates.len());

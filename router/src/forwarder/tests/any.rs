@@ -45,7 +45,7 @@ proptest! {
         policy in prop_oneof![Just(Down::Hold), Just(Down::Spread), Just(Down::Spool)],
         fails in any::<u8>(),
     ) {
-        let limits = Limits { exporters: 20, domains: 10, template_bytes: 200, ..Limits::default() };
+        let limits = Limits { exporters: 20, domains: 10, template_bytes: 300, ..Limits::default() };
         let mut rig = Rig::with_limits(&down(policy, &[1, 1, 1]), limits);
         rig.outlet.fails = Some((fails, 101));
         let mut came = 0;
@@ -75,7 +75,7 @@ proptest! {
         let failed = counters.failed.iter().find(|(reason, _)| *reason != "unreachable");
         prop_assert_eq!(failed, None);
         let templates = rig.forwarder.templates.counts();
-        prop_assert!(templates.domains <= 10 && templates.bytes <= 200);
+        prop_assert!(templates.domains <= 10 && templates.bytes <= 300);
         prop_assert!(rig.forwarder.exporters.iter().count() <= 20);
     }
 }
