@@ -21,7 +21,7 @@ use crate::exporters::Exporters;
 use crate::outlet::{Outlet, reason};
 use crate::routing::{Place, Routing, View};
 use crate::spool::{Origin, Spool, SpoolOptions, Taken};
-use crate::templates::{Due, Scratch, Templates};
+use crate::templates::{Due, Scratch, Templates, defines_templates};
 
 mod batch;
 mod recovery;
@@ -347,6 +347,7 @@ impl Forwarder {
         }
         let (counters, targets, exporters) =
             (&mut self.counters, &mut self.targets, &mut self.exporters);
+        let (templates, now_ns) = (&mut self.templates, self.latest_ns);
         outlet.send(outgoing, &mut |index, error| {
             let (Some(tag), Some(outgoing)) = (tags.get(index), outgoing.get(index)) else {
                 return;
@@ -357,6 +358,16 @@ impl Forwarder {
             tag.failed(reason(&error), counters, &mut state.counters);
             if !tag.is_copy {
                 exporters.failed(outgoing.source.ip());
+            }
+            // The templates in it are not known there.
+            if let Ok(message) = Message::parse(outgoing.payload)
+                && defines_templates(&message)
+            {
+                let whom = Due {
+                    collector: !tag.is_copy,
+                    copies: tag.is_copy,
+                };
+                templates.not_told(outgoing.source, &message, now_ns, whom);
             }
         });
         let routing = &self.routing;

@@ -469,6 +469,17 @@ fn forget(counts: &mut TemplateCounts, session: Option<Session>) {
     }
 }
 
+/// Whether templates are in a message.
+pub(crate) fn defines_templates(message: &Message<'_>) -> bool {
+    let sets = match message {
+        Message::Fixed(_) => return false,
+        Message::V9(message) => message.sets(),
+        Message::Ipfix(message) => message.sets(),
+    };
+    let mut readable = sets.map_while(Result::ok);
+    readable.any(|set| matches!(set.kind(), SetKind::Template | SetKind::OptionsTemplate))
+}
+
 /// The session of a message that can have templates, and its sets.
 #[inline]
 fn session_of<'a>(source: SocketAddr, message: &Message<'a>) -> Option<(SessionKey, Sets<'a>)> {

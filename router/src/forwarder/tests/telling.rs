@@ -60,6 +60,20 @@ fn a_clock_that_is_set_back_hides_no_template() {
     assert!(is_templates(&sent[0].payload));
 }
 
+/// Sends on a message that came then; what went out.
+fn forward(rig: &mut Rig, payload: &[u8], received_ns: u64) -> Vec<Sent> {
+    let datagram = Datagram {
+        source: exporter(1),
+        destination: SocketAddr::from(([198, 51, 100, 1], 2055)),
+        received_ns,
+        payload,
+    };
+    let datagrams = [datagram].into_iter();
+    rig.forwarder.forward(datagrams, &mut rig.outlet);
+    rig.check();
+    rig.outlet.take()
+}
+
 #[test]
 fn templates_that_could_not_be_sent_are_sent_with_a_later_message() {
     let mut rig = Rig::new(&one_route(Route {
@@ -70,18 +84,6 @@ fn templates_that_could_not_be_sent_are_sent_with_a_later_message() {
         }],
         ..route(&[1, 1])
     }));
-    let forward = |rig: &mut Rig, payload: &[u8], received_ns| {
-        let datagram = Datagram {
-            source: exporter(1),
-            destination: SocketAddr::from(([198, 51, 100, 1], 2055)),
-            received_ns,
-            payload,
-        };
-        let datagrams = [datagram].into_iter();
-        rig.forwarder.forward(datagrams, &mut rig.outlet);
-        rig.check();
-        rig.outlet.take()
-    };
     let first = forward(&mut rig, &v9(1, true), 1_000_000_000)[0].destination;
     rig.set(usize::from(first == address(2)), false);
     rig.set(2, false);
@@ -108,6 +110,39 @@ fn templates_that_could_not_be_sent_are_sent_with_a_later_message() {
         ]
     );
     assert_eq!(forward(&mut rig, &v9(5, false), 4_000_000_000).len(), 2);
+}
+
+#[test]
+fn templates_in_a_message_that_could_not_be_sent_are_sent_later() {
+    for (write, copies) in [(v9 as fn(_, _) -> _, 0), (ipfix, 1)] {
+        let copy = CopyTo {
+            to: address(9),
+            every: NonZero::<u32>::MIN,
+        };
+        let mut rig = Rig::new(&one_route(Route {
+            copies: vec![copy; copies],
+            ..route(&[1])
+        }));
+        rig.outlet.fails = Some((4, 105));
+        let second_ns = 1_000_000_000;
+        assert_eq!(forward(&mut rig, &write(1, true), second_ns), []);
+        rig.outlet.fails = None;
+        // Not at once, when there may be no room yet.
+        let sent = forward(&mut rig, &write(2, false), second_ns + 1);
+        assert_eq!(sent.len(), 1 + copies);
+        let sent = forward(&mut rig, &write(3, false), 2 * second_ns);
+        let templates = sent.iter().filter(|sent| is_templates(&sent.payload));
+        assert_eq!(
+            (templates.count(), sent.len()),
+            (1 + copies, 2 * (1 + copies))
+        );
+        // One without templates takes none with it.
+        rig.outlet.fails = Some((4, 105));
+        assert_eq!(forward(&mut rig, &write(4, false), 3 * second_ns), []);
+        rig.outlet.fails = None;
+        let sent = forward(&mut rig, &write(5, false), 4 * second_ns);
+        assert_eq!(sent.len(), 1 + copies);
+    }
 }
 
 #[test]
