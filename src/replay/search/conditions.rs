@@ -1,7 +1,6 @@
 //! What a measurement depends on beside what it measures.
 
 use std::fs;
-use std::thread;
 
 use serde::Serialize;
 
@@ -15,7 +14,7 @@ pub(super) struct Conditions {
     /// How to repeat it.
     pub(super) command: Vec<String>,
     pub(super) version: &'static str,
-    pub(super) cores: Option<usize>,
+    pub(super) cores: usize,
     pub(super) processor: Option<String>,
     pub(super) kernel: Option<String>,
 }
@@ -35,7 +34,11 @@ impl Conditions {
                 .map(|word| word.to_string_lossy().into_owned())
                 .collect(),
             version: env!("CARGO_PKG_VERSION"),
-            cores: thread::available_parallelism().ok().map(usize::from),
+            // All of them, whichever this process is pinned to.
+            cores: processors
+                .lines()
+                .filter(|line| line.starts_with("processor"))
+                .count(),
             processor,
             kernel: kernel.map(|kernel| kernel.trim().to_owned()),
         }

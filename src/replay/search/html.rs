@@ -81,9 +81,6 @@ fn facts(told: &Told<'_>) -> String {
     let (conditions, subject) = (&told.conditions, told.subject);
     let settings = &told.settings;
     let unknown = || "unknown".to_owned();
-    let cores = conditions
-        .cores
-        .map_or_else(unknown, |cores| cores.to_string());
     let facts = [
         ("started", conditions.started.clone()),
         ("command", conditions.shell()),
@@ -116,8 +113,9 @@ fn facts(told: &Told<'_>) -> String {
         (
             "processor",
             format!(
-                "{}, {cores} cores",
-                conditions.processor.clone().unwrap_or_else(unknown)
+                "{}, {} cores",
+                conditions.processor.clone().unwrap_or_else(unknown),
+                conditions.cores
             ),
         ),
         ("kernel", conditions.kernel.clone().unwrap_or_else(unknown)),
