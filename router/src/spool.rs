@@ -269,6 +269,14 @@ impl Spool {
         synced
     }
 
+    /// Takes over a file that an earlier run left, behind all others.
+    pub(crate) fn take_over(&mut self, path: PathBuf, left: Tally) {
+        self.close();
+        let bytes = left.bytes + left.datagrams * RECORD_HEADERS;
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+        self.closed.push_back(Segment { path, bytes, left });
+    }
+
     /// Logs an error, but not again before something succeeded.
     fn complain(&mut self, error: &CaptureWriteError) {
         if !std::mem::replace(&mut self.complained, true) {

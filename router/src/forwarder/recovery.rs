@@ -1,4 +1,5 @@
-//! What an earlier run left in its spool: written anew for the threads that have the exporters now.
+//! What an earlier run left in its spool. A file of as many threads as there are now goes on as it is; else its messages
+//! are written anew, for the threads that have their exporters now.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -14,6 +15,8 @@ use crate::spool::{Leftover, Origin, SyncError, remove, sync_folder};
 
 /// What became of a file that an earlier run left.
 enum Outcome {
+    /// It goes on as it is.
+    TakenOver,
     /// All that could be read of it is kept anew.
     Kept,
     /// It waits for an address that is no collector now.
@@ -28,6 +31,7 @@ pub(crate) fn recover(folder: &Path, found: &[Leftover], forwarders: &mut [Forwa
     for left in found {
         let path = left.path.display();
         match recover_file(left, forwarders) {
+            Ok(Outcome::TakenOver) => {}
             Ok(Outcome::Kept) => {
                 let synced = forwarders
                     .iter_mut()
@@ -59,30 +63,67 @@ pub(crate) fn recover(folder: &Path, found: &[Leftover], forwarders: &mut [Forwa
 
 fn recover_file(left: &Leftover, forwarders: &mut [Forwarder]) -> Result<Outcome, CaptureError> {
     let mut reader = CaptureReader::open(&left.path)?;
+    if left.threads == forwarders.len()
+        && let Some(forwarder) = forwarders.get_mut(left.thread)
+    {
+        return forwarder.take_over(left, reader);
+    }
     let mut outcome = Outcome::Kept;
-    loop {
-        match reader.next() {
-            Ok(Some(datagram)) => {
-                let thread = shard_of(datagram.source.ip(), forwarders.len());
-                let forwarder = forwarders.get_mut(thread);
-                match forwarder.and_then(|of| of.recover(left.collector, &datagram)) {
-                    Some(true) => {}
-                    Some(false) => outcome = Outcome::NotKept,
-                    None => return Ok(Outcome::NoCollector),
-                }
-            }
-            Ok(None) => return Ok(outcome),
-            // As when the process was killed while it wrote: what came before was whole.
-            Err(error @ (CaptureError::TornTail { .. } | CaptureError::Damaged { .. })) => {
-                tracing::warn!("{error}");
-                return Ok(outcome);
-            }
-            Err(error) => return Err(error),
+    while let Some(datagram) = next(&mut reader)? {
+        let thread = shard_of(datagram.source.ip(), forwarders.len());
+        let forwarder = forwarders.get_mut(thread);
+        match forwarder.and_then(|of| of.recover(left.collector, &datagram)) {
+            Some(true) => {}
+            Some(false) => outcome = Outcome::NotKept,
+            None => return Ok(Outcome::NoCollector),
         }
+    }
+    Ok(outcome)
+}
+
+/// The next message of a file.
+fn next(reader: &mut CaptureReader) -> Result<Option<Datagram<'_>>, CaptureError> {
+    match reader.next() {
+        // As when the process was killed while it wrote: what came before was whole.
+        Err(error @ (CaptureError::TornTail { .. } | CaptureError::Damaged { .. })) => {
+            tracing::warn!("{error}");
+            Ok(None)
+        }
+        next => next,
     }
 }
 
 impl Forwarder {
+    /// Goes on with a file that this thread's predecessor left: read once, to know its templates and how much it is.
+    fn take_over(
+        &mut self,
+        left: &Leftover,
+        mut reader: CaptureReader,
+    ) -> Result<Outcome, CaptureError> {
+        let target = self.view.position(left.collector);
+        if target.is_none() && left.collector != NOBODY {
+            return Ok(Outcome::NoCollector);
+        }
+        let mut sum = Tally::default();
+        while let Some(datagram) = next(&mut reader)? {
+            sum.add(self.learn(&datagram));
+        }
+        let spool = match target {
+            Some(target) => self.spool_of(target),
+            None => self.spool_behind(),
+        };
+        let Some(spool) = spool else {
+            return Ok(Outcome::NotKept);
+        };
+        spool.take_over(left.path.clone(), sum);
+        self.counters.recovered.add(sum);
+        self.counters.waiting.add(sum);
+        if let Some(state) = target.and_then(|target| self.targets.get_mut(target)) {
+            state.counters.waiting.add(sum);
+        }
+        Ok(Outcome::TakenOver)
+    }
+
     /// Puts a message that an earlier run left into the spool of its collector; whether it is kept. `None` if that is no
     /// collector now.
     fn recover(&mut self, collector: SocketAddr, datagram: &Datagram<'_>) -> Option<bool> {
@@ -90,18 +131,23 @@ impl Forwarder {
             NOBODY => None,
             collector => Some(self.view.position(collector)?),
         };
-        let message = Message::parse(datagram.payload).ok();
-        let tally = Tally::of(datagram.payload, message.is_some());
+        let tally = self.learn(datagram);
         self.counters.recovered.add(tally);
+        Some(match target {
+            Some(target) => self.keep(datagram, target, tally, Origin::Recovered),
+            None => self.keep_for_nobody(datagram, tally, Origin::Recovered),
+        })
+    }
+
+    /// Keeps the templates of a message that an earlier run left.
+    fn learn(&mut self, datagram: &Datagram<'_>) -> Tally {
+        let message = Message::parse(datagram.payload).ok();
         if let Some(message) = &message {
             let nobody = (0, 0);
             self.templates
                 .learn(datagram.source, message, datagram.received_ns, nobody);
         }
-        Some(match target {
-            Some(target) => self.keep(datagram, target, tally, Origin::Recovered),
-            None => self.keep_for_nobody(datagram, tally, Origin::Recovered),
-        })
+        Tally::of(datagram.payload, message.is_some())
     }
 
     /// Puts what waits for a collector on the disk.

@@ -51,16 +51,11 @@ impl Forwarder {
         tally: Tally,
         origin: Origin,
     ) -> bool {
-        let address = self.view.address(target);
+        let spool = self.spool_of(target);
+        let kept = spool.map(|spool| spool.push(datagram, tally, origin));
         let Some(state) = self.targets.get_mut(target) else {
             return false;
         };
-        let spool = match (&mut state.spool, &self.spool) {
-            (Some(spool), _) => Some(spool),
-            (none, Some(options)) => Some(none.insert(Spool::new(options.clone(), address))),
-            (None, None) => None,
-        };
-        let kept = spool.map(|spool| spool.push(datagram, tally, origin));
         let reason = match kept {
             Some(Ok(())) => {
                 self.counters.waiting.add(tally);
@@ -90,13 +85,7 @@ impl Forwarder {
         tally: Tally,
         origin: Origin,
     ) -> bool {
-        let is_there = |last: &Spool| last.collector() == NOBODY;
-        if !self.orphans.last().is_some_and(is_there)
-            && let Some(options) = &self.spool
-        {
-            self.orphans.push(Spool::new(options.clone(), NOBODY));
-        }
-        let spool = self.orphans.last_mut();
+        let spool = self.spool_behind();
         let reason = match spool.map(|spool| spool.push(datagram, tally, origin)) {
             Some(Ok(())) => {
                 self.counters.waiting.add(tally);
@@ -108,6 +97,28 @@ impl Forwarder {
         self.counters.failed.add(reason, 1);
         self.exporters.failed(datagram.source.ip());
         false
+    }
+
+    /// What waits for a target.
+    pub(super) fn spool_of(&mut self, target: usize) -> Option<&mut Spool> {
+        let address = self.view.address(target);
+        let state = self.targets.get_mut(target)?;
+        match (&mut state.spool, &self.spool) {
+            (Some(spool), _) => Some(spool),
+            (none, Some(options)) => Some(none.insert(Spool::new(options.clone(), address))),
+            (None, None) => None,
+        }
+    }
+
+    /// What waits behind the messages for addresses that are no targets any more.
+    pub(super) fn spool_behind(&mut self) -> Option<&mut Spool> {
+        let is_there = |last: &Spool| last.collector() == NOBODY;
+        if !self.orphans.last().is_some_and(is_there)
+            && let Some(options) = &self.spool
+        {
+            self.orphans.push(Spool::new(options.clone(), NOBODY));
+        }
+        self.orphans.last_mut()
     }
 
     /// An address that was no target so far: what waits for it since it was one is its own again.

@@ -1,4 +1,4 @@
-//! The files of a spool's folder: `192.0.2.1_2055.0.00000017.pcap` is of a collector, a thread, and in order.
+//! The files of a spool's folder: `192.0.2.1_2055.0-4.00000017.pcap` is of a collector, of thread 0 of 4, and in order.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -59,6 +59,9 @@ pub(crate) struct Leftover {
     pub(crate) collector: SocketAddr,
     /// With this, files are in order for each exporter.
     pub(crate) number: u64,
+    /// Which thread's it was, of how many.
+    pub(crate) thread: usize,
+    pub(crate) threads: usize,
     pub(crate) path: PathBuf,
 }
 
@@ -71,14 +74,7 @@ pub(crate) fn leftovers(folder: &Path) -> Result<Vec<Leftover>, SpoolError> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        let parsed = path.file_name().and_then(|name| parse(name.to_str()?));
-        if let Some((collector, number)) = parsed {
-            found.push(Leftover {
-                collector,
-                number,
-                path,
-            });
-        }
+        found.extend(parse(path));
     }
     found.sort();
     Ok(found)
@@ -92,21 +88,28 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
 /// The name of a file. Colons mean something to many programs, so addresses are written without.
 pub(super) fn path(options: &SpoolOptions, collector: SocketAddr, number: u64) -> PathBuf {
     let address = collector.ip().to_string().replace(':', "-");
-    let (port, thread) = (collector.port(), options.thread);
-    options
-        .folder
-        .join(format!("{address}_{port}.{thread}.{number:08}.{EXTENSION}"))
+    let (port, thread, threads) = (collector.port(), options.thread, options.threads);
+    options.folder.join(format!(
+        "{address}_{port}.{thread}-{threads}.{number:08}.{EXTENSION}"
+    ))
 }
 
-fn parse(name: &str) -> Option<(SocketAddr, u64)> {
+fn parse(path: PathBuf) -> Option<Leftover> {
+    let name = path.file_name()?.to_str()?;
     let (name, extension) = name.rsplit_once('.')?;
     let (name, number) = name.rsplit_once('.')?;
     let (name, thread) = name.rsplit_once('.')?;
     let (address, port) = name.rsplit_once('_')?;
-    let _thread: usize = thread.parse().ok()?;
+    let (thread, threads) = thread.split_once('-')?;
     let address: IpAddr = address.replace('-', ":").parse().ok()?;
-    let collector = SocketAddr::new(address, port.parse().ok()?);
-    (extension == EXTENSION).then_some((collector, number.parse().ok()?))
+    (extension == EXTENSION).then_some(())?;
+    Some(Leftover {
+        collector: SocketAddr::new(address, port.parse().ok()?),
+        number: number.parse().ok()?,
+        thread: thread.parse().ok()?,
+        threads: threads.parse().ok()?,
+        path,
+    })
 }
 
 #[cfg(test)]
@@ -122,24 +125,31 @@ mod tests {
             bytes: 0,
             used: Arc::default(),
             thread: 3,
-            threads: 1,
+            threads: 4,
             next: Arc::default(),
         };
         for collector in ["192.0.2.1:2055", "[2001:db8::1]:4739", "[::1]:9"] {
             let collector: SocketAddr = collector.parse().unwrap();
             let path = path(&options, collector, 17);
-            let name = path.file_name().unwrap().to_str().unwrap();
-            assert!(!name.contains(':'));
-            assert_eq!(parse(name), Some((collector, 17)));
+            assert!(!path.to_str().unwrap().contains(':'));
+            let expected = Leftover {
+                collector,
+                number: 17,
+                thread: 3,
+                threads: 4,
+                path: path.clone(),
+            };
+            assert_eq!(parse(path), Some(expected));
         }
         for name in [
             "",
             ".lock",
             "a.pcap",
-            "192.0.2.1_2055.0.1.rest",
-            "1_2.x.3.pcap",
+            "192.0.2.1_2055.0-1.1.rest",
+            "192.0.2.1_2055.0.1.pcap",
+            "192.0.2.1_2.x-1.3.pcap",
         ] {
-            assert_eq!(parse(name), None, "{name}");
+            assert_eq!(parse(PathBuf::from(name)), None, "{name}");
         }
     }
 }

@@ -103,7 +103,6 @@ fn what_waits_is_sent_after_a_restart() {
     let mut forwarders = [next.forwarder];
     recover(folder.path(), &left, &mut forwarders);
     [next.forwarder] = forwarders;
-    assert_eq!(crate::spool::leftovers(folder.path()).unwrap(), []);
     next.check();
     assert_eq!(next.counters().recovered.datagrams, 100 - sent.len() as u64);
     next.tend_until_sent();
@@ -219,7 +218,7 @@ fn a_full_spool_outlasts_restarts_with_other_threads_and_less_room_and_kills() {
     first[0].forward(datagrams.take(1), outlet);
     assert_eq!(first[0].counters().failed.total(), 1);
     drop(first);
-    for (bytes, count) in [(400 * (924 + 64), 4), (100_000, 3)] {
+    for (bytes, count) in [(400 * (924 + 64), 4), (200_000, 4), (100_000, 3)] {
         let next = threads(&config, folder.path(), bytes, count);
         let mut sum = Counters::default();
         next.iter().for_each(|of| sum.add(of.counters()));
@@ -254,6 +253,45 @@ fn what_waits_for_an_address_that_is_no_collector_stays() {
     let other = threads(&other, folder.path(), 1 << 20, 1);
     assert_eq!(other[0].counters().recovered, Tally::default());
     assert_eq!(crate::spool::leftovers(folder.path()).unwrap().len(), 1);
+}
+
+#[test]
+fn as_many_threads_go_on_with_the_files_as_they_are() {
+    let config = down(Down::Spool, &[1]);
+    let folder = tempfile::tempdir().unwrap();
+    let mut first = threads(&config, folder.path(), 1 << 20, 2);
+    let outlet = &mut Recorder::default();
+    let payloads = [v9(1, true), v9(2, false)];
+    let messages = |at: usize| {
+        let datagram = Datagram {
+            source: exporter(1),
+            destination: SocketAddr::from(([198, 51, 100, 1], 2055)),
+            received_ns: 1_700_000_000_000_000_000,
+            payload: &payloads[at],
+        };
+        [datagram].into_iter()
+    };
+    let thread = forebay_udp::shard_of(exporter(1).ip(), 2);
+    first[thread].forward(messages(0), outlet);
+    drop(first);
+    let left = crate::spool::leftovers(folder.path()).unwrap();
+    assert_eq!(left.len(), 1);
+
+    let mut next = threads(&config, folder.path(), 1 << 20, 2);
+    assert_eq!(crate::spool::leftovers(folder.path()).unwrap(), left);
+    let next = &mut next[thread];
+    assert_eq!(next.counters().recovered.messages, 1);
+    assert_eq!(next.counters().waiting, next.counters().recovered);
+    next.forward(messages(1), outlet);
+    next.routing.targets[0].set(true, false);
+    next.tend(1_000_000, outlet);
+    next.tend(2_000_000, outlet);
+    let numbers: Vec<u32> = outlet.payloads().into_iter().map(number).collect();
+    // With the templates in front.
+    assert_eq!(numbers, [0, 1, 2]);
+    assert_eq!(next.counters().waiting, Tally::default());
+    assert_eq!(next.counters().unaccounted(), 0);
+    assert_eq!(crate::spool::leftovers(folder.path()).unwrap(), []);
 }
 
 /// A route of one collector that is at this host's address, with copies of all to another.
