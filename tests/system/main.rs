@@ -96,8 +96,8 @@ fn main() {
             running::what_is_taken_is_refused_in_one_line,
         ),
         (
-            "route_outage::from_its_own_address_it_needs_no_right_and_knows_who_refuses",
-            route_outage::from_its_own_address_it_needs_no_right_and_knows_who_refuses,
+            "route_outage::from_its_own_address_it_needs_no_right_and_knows_who_is_gone",
+            route_outage::from_its_own_address_it_needs_no_right_and_knows_who_is_gone,
         ),
         (
             "route::garbage_is_counted_and_stops_nothing",
@@ -128,7 +128,7 @@ fn main() {
             search::an_interrupt_prints_the_report_so_far,
         ),
     ];
-    let where_possible: [(&str, Test); 30] = [
+    let where_possible: [(&str, Test); 31] = [
         (
             "record::tshark_reads_it_without_complaint",
             record::tshark_reads_it_without_complaint,
@@ -196,6 +196,10 @@ fn main() {
         (
             "route_network::ipv6_by_packets",
             route_network::ipv6_by_packets,
+        ),
+        (
+            "route_network::what_waits_is_not_sent_to_find_out_who_refuses",
+            route_network::what_waits_is_not_sent_to_find_out_who_refuses,
         ),
         (
             "route::every_message_goes_to_the_collector_that_the_table_names",

@@ -10,6 +10,7 @@
 //! port, with checksums that tshark accepts. The link to one collector takes shorter packets than the others.
 
 mod parts;
+mod refusal;
 pub(crate) mod spaces;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ use crate::needs;
 use crate::support::{program, wait_for};
 use parts::Part;
 pub(crate) use parts::{Arrived, part, run as run_part};
+pub(crate) use refusal::what_waits_is_not_sent_to_find_out_who_refuses;
 use spaces::Space;
 
 const NETWORKS: u8 = 4;

@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use libtest_mimic::Completion;
+use serde_json::Value;
 
 use crate::Outcome;
 use crate::collector::{Collector, free_udp_address, own_loopback};
@@ -13,6 +14,12 @@ use crate::route_farm::{
     Exporters, Farm, cannot_forge, check_books, exporter, forwarded, is_up, lost_in_one_piece,
 };
 use crate::support::wait_for;
+
+fn total(stats: &Value, name: &str) -> u64 {
+    stats["total"][name]["datagrams"]
+        .as_u64()
+        .expect("a number")
+}
 
 /// A collector ends and comes back under load. What was sent to it before it was known to be down is lost, and nothing
 /// else.
@@ -39,8 +46,30 @@ fn outage(policy: &str, count: usize) -> Outcome {
     });
     let before = router.stat("/total/received/datagrams");
     router.wait_for_stat("/total/received/datagrams", before + 200);
+    // All threads know now.
+    let before = router.stats();
+    router.wait_for_stat(
+        "/total/received/datagrams",
+        total(&before, "received") + 400,
+    );
+    let after = router.stats();
+    let grown = |index: usize| {
+        let of = |stats: &Value| {
+            stats["collectors"][index]["forwarded"]["datagrams"]
+                .as_u64()
+                .expect("a number")
+        };
+        of(&after) - of(&before)
+    };
+    assert_eq!(grown(0), 0);
     if policy == "spool" {
-        assert!(router.stat("/total/waiting/datagrams") > 0);
+        assert!(total(&after, "waiting") > total(&before, "waiting"));
+    } else {
+        // The others get all of it, and with it the share of the one that is down.
+        let others: u64 = (1..count).map(grown).sum();
+        let received = total(&after, "received") - total(&before, "received");
+        assert_eq!(others, received);
+        assert_eq!(total(&after, "waiting"), 0);
     }
     farm.start(0);
     wait_for("the collector to be up", || is_up(&router, 0).then_some(()));
@@ -136,8 +165,8 @@ pub(crate) fn what_waits_at_the_end_is_sent_after_the_next_start() -> Outcome {
     Ok(Completion::Completed)
 }
 
-pub(crate) fn from_its_own_address_it_needs_no_right_and_knows_who_refuses() {
-    let farm = Farm::new(2);
+pub(crate) fn from_its_own_address_it_needs_no_right_and_knows_who_is_gone() {
+    let mut farm = Farm::new(2);
     let copy = farm.write(
         "route.toml",
         &[0],
@@ -155,8 +184,22 @@ pub(crate) fn from_its_own_address_it_needs_no_right_and_knows_who_refuses() {
     });
     check_books(&router);
     assert_eq!(router.stat("/total/copied/datagrams"), 40);
+    // It is sent to all the same, for that is what `hold` says.
+    farm.end(0);
+    wait_for("the collector to be down", || {
+        (!is_up(&router, 0)).then_some(())
+    });
+    exporter.send_many(10);
+    wait_for("all messages at the other", || {
+        (forwarded(&router) >= 50 && farm.messages() >= 90).then_some(())
+    });
+    check_books(&router);
+    assert!(!is_up(&router, 0));
+    assert!(is_up(&router, 1));
     router.end();
     let flows = farm.finish();
-    assert_eq!(once(&flows[0]), once(&flows[1]));
+    let (collector, copies) = (once(&flows[0]), once(&flows[1]));
+    assert!(collector.is_subset(&copies));
+    assert_eq!(copies.len() - collector.len(), 10 * FLOWS as usize);
     assert!(flows[0].iter().all(|flow| *flow.exporter != *"127.0.7.1"));
 }
