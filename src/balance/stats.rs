@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use forebay_router::balance::{Counter, Load};
 use serde::Deserialize;
 
-use crate::outcome::WrongUsage;
+use crate::outcome::{WrongUsage, tell};
 
 /// How long asking may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -37,6 +37,8 @@ struct Received {
     #[serde(default)]
     export_version: Option<u8>,
     datagrams: u64,
+    #[serde(default)]
+    rejected: u64,
     /// A router does not look at records.
     #[serde(default)]
     records: u64,
@@ -44,7 +46,8 @@ struct Received {
     octets: u64,
 }
 
-/// Counts what was received of each exporter since the start.
+/// Counts what was received of each exporter since the start. A router does not tell an exporter's versions apart: all of
+/// them count, which is told where some were asked for.
 ///
 /// # Errors
 /// Nothing answers at `url`, or something else does.
@@ -62,19 +65,33 @@ pub(super) fn read(url: &str, versions: &[u8], counter: &mut Counter<'_>) -> Res
     })?;
     let stats: Stats = serde_json::from_slice(&answer)
         .with_context(|| format!("{url} does not answer as a router or collector does"))?;
+    if let Some(note) = all_count(&stats, versions) {
+        tell(&format!("{url} {note}"));
+    }
     for received in stats.domains.iter().chain(&stats.exporters) {
         let version = received.export_version;
         if version.is_some_and(|version| !versions.contains(&version)) {
             continue;
         }
         let load = Load {
-            datagrams: received.datagrams,
+            // What a router rejected is no collector's to take. Its bytes are not known apart.
+            datagrams: received.datagrams.saturating_sub(received.rejected),
             records: received.records,
             bytes: received.octets,
         };
         counter.add(received.exporter, None, &load);
     }
     Ok(())
+}
+
+/// What to say where only some versions were asked for, and all count.
+fn all_count(stats: &Stats, versions: &[u8]) -> Option<&'static str> {
+    let apart = |received: &Received| received.export_version.is_some();
+    let asked_for_all = [5, 9, 10].iter().all(|version| versions.contains(version));
+    let told = asked_for_all || stats.exporters.iter().all(apart);
+    (!told).then_some(
+        "does not tell versions apart by exporter: all of them count; a capture tells them apart",
+    )
 }
 
 /// `/stats`, unless another page is named.
@@ -161,6 +178,21 @@ mod tests {
         let first = balance.exporters[0].load;
         assert_eq!([first.datagrams, first.records, first.bytes], [3, 7, 100]);
         assert_eq!(balance.total.records, 8);
+    }
+
+    #[test]
+    fn what_a_router_received_counts_whatever_its_version_which_is_told() {
+        let stats = r#"{"exporters": [
+            {"exporter": "192.0.2.1", "datagrams": 9, "bytes": 90, "messages": 7, "rejected": 2, "failed": 0}]}"#;
+        let stats: Stats = serde_json::from_str(stats).expect("JSON");
+        assert!(all_count(&stats, &[9]).is_some());
+        assert!(all_count(&stats, &[5, 9, 10]).is_none());
+        let url = serve(
+            "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n\
+             {\"exporters\": [{\"exporter\": \"192.0.2.1\", \"datagrams\": 9, \"bytes\": 90, \"rejected\": 2}]}",
+        );
+        let balance = balance(&url).expect("an answer");
+        assert_eq!(balance.total.datagrams, 7);
     }
 
     #[test]
