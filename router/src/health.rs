@@ -123,9 +123,19 @@ impl Target {
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     trials: Trials,
+    /// Where the router listens.
+    listen: Vec<SocketAddr>,
 }
 
 impl Health {
+    /// One that also looks whether a collector's address has become one of these.
+    pub(crate) fn listening(listen: Vec<SocketAddr>) -> Self {
+        Self {
+            listen,
+            ..Self::default()
+        }
+    }
+
     /// Looks once. `now_us` is of a clock that never goes back.
     pub(crate) fn look<'t>(
         &mut self,
@@ -166,7 +176,12 @@ impl Health {
             {
                 target.forgive(forgiven);
             }
-            let up = listened && answers && !target.refuses();
+            let loops = looped(&self.listen, address);
+            let was_up = target.up.load(Ordering::Relaxed);
+            if let (Some(listen), true) = (loops, was_up) {
+                tracing::error!("a loop: {address} has become this router's own {listen}");
+            }
+            let up = listened && answers && loops.is_none() && !target.refuses();
             if let Some(what) = target.set(up, restarted) {
                 tracing::info!("collector {address} {what}");
             }

@@ -143,6 +143,8 @@ pub struct Setup {
     pub spool_bytes: u64,
     /// How many threads forward.
     pub threads: usize,
+    /// Where the sockets listen: a collector whose address becomes one of these is down.
+    pub listen: Vec<SocketAddr>,
 }
 
 /// A router: threads that look after the collectors, and what all share.
@@ -181,7 +183,7 @@ impl Router {
         clock: Clock,
     ) -> Result<(Self, Vec<Worker>), StartError> {
         let routing = Arc::new(routing);
-        let mut health = Health::default();
+        let mut health = Health::listening(setup.listen.clone());
         probe_all(&routing);
         health.look(&routing.targets, clock());
         let spool = routing

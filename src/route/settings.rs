@@ -168,6 +168,7 @@ impl Settings {
             spool: self.spool.clone(),
             spool_bytes: self.spool_bytes,
             threads: self.fixed.threads,
+            listen: self.fixed.loops_by(),
         }
     }
 
@@ -220,6 +221,15 @@ impl Settings {
 }
 
 impl Fixed {
+    /// The addresses by which what is sent may come in again.
+    fn loops_by(&self) -> Vec<SocketAddr> {
+        // A ring never takes what goes to a collector; with every address listened on, the collector may be one of them.
+        let explicit = |address: &&SocketAddr| {
+            matches!(self.input, Input::Sockets(_)) || !address.ip().is_unspecified()
+        };
+        self.listen.iter().filter(explicit).copied().collect()
+    }
+
     /// The rings that take packets, but none that go to `exclude`; `None` where datagrams come by sockets.
     pub(super) fn packets(&self, exclude: Vec<SocketAddr>) -> Option<PacketOptions> {
         match &self.input {
@@ -462,11 +472,7 @@ fn refuse_loops(raw: &Raw, fixed: &Fixed, config: &Config, routing: &Routing) ->
 
 /// What comes back to where it is listened would go round for ever.
 fn first_loop(fixed: &Fixed, routing: &Routing) -> Option<(SocketAddr, String)> {
-    // A ring never takes what goes to a collector; with every address listened on, the collector may be one of them.
-    let explicit = |address: &&SocketAddr| {
-        matches!(fixed.input, Input::Sockets(_)) || !address.ip().is_unspecified()
-    };
-    let listen: Vec<SocketAddr> = fixed.listen.iter().filter(explicit).copied().collect();
+    let listen = fixed.loops_by();
     routing.addresses().find_map(|address| {
         let listen = looped(&listen, address)?;
         let what = format!(

@@ -182,3 +182,16 @@ fn own_addresses_are_those_that_the_machine_has() {
         assert_eq!(is_own_address(address.parse().unwrap()), own, "{address}");
     }
 }
+
+#[test]
+fn a_collector_whose_address_has_become_this_routers_is_down() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let here = socket.local_addr().unwrap();
+    let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, here.port()));
+    let elsewhere = SocketAddr::from(([203, 0, 113, 1], here.port()));
+    let routing = routing(&[(here, None), (elsewhere, None)]);
+    Health::default().look(&routing.targets, 0);
+    assert_eq!(up(&routing), [true, true]);
+    Health::listening(vec![any]).look(&routing.targets, 1);
+    assert_eq!(up(&routing), [false, true]);
+}
