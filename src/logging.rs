@@ -9,6 +9,8 @@ pub(crate) fn start(json: bool) {
     let clears_line = io::stderr().is_terminal();
     let log = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::INFO)
+        // It would be told on the same closed pipe, by a panic of the thread that logs.
+        .log_internal_errors(false)
         .with_writer(StandardError { clears_line });
     // Only a second call can fail, and that changes nothing.
     let _already = if json {
