@@ -380,3 +380,34 @@ fn a_capture_that_never_ends_is_ended_by_the_grace_period_or_a_second_signal() {
         assert!(text.contains(words), "{text}");
     }
 }
+
+#[test]
+fn a_signal_ends_it_though_nobody_reads_its_log() {
+    let folder = Folder::new();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_forebay"))
+        .args(["collect", "--listen", "127.0.0.1:0", "--output"])
+        .arg(folder.path("flows"))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut text = String::new();
+    while !text.contains("listening") {
+        assert!(log.read_line(&mut text).unwrap() > 0, "{text}");
+    }
+    drop(log);
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args(["-TERM", &id]).status().unwrap();
+    assert!(sent.success());
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if begun.elapsed() > PATIENCE {
+            child.kill().unwrap();
+        }
+        thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(status.code(), Some(0));
+}
