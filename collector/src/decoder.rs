@@ -7,14 +7,13 @@ use std::sync::Arc;
 use forebay_udp::Datagram;
 use forebay_udp::capture::CaptureCounts;
 use forebay_wire::message::Message;
-use forebay_wire::record::Records;
 use forebay_wire::set::{Set, SetKind, Sets, Version};
 use forebay_wire::template::TemplateRecord;
-use forebay_wire::{Template, fixed, ipfix, v9};
+use forebay_wire::{fixed, ipfix, v9};
 
 use crate::config::DecoderConfig;
 use crate::counters::{Counters, Scope};
-use crate::domain::{Domain, WaitingSet};
+use crate::domain::WaitingSet;
 use crate::options;
 use crate::plan::{FIXED_PLANS, Plan};
 use crate::rows::{Batches, Context, Output};
@@ -265,7 +264,7 @@ impl Decoder {
             }
             Layout::Options(template) => {
                 self.changed = true;
-                learn_options(template, set.body, domain, limit)
+                options::learn_all(template, set.body, domain, limit)
             }
         };
         // A set has at most 65,531 bytes, and a record at least one.
@@ -350,7 +349,7 @@ impl Decoder {
                     }
                     Layout::Options(template) => {
                         self.changed = true;
-                        learn_options(template, &set.body, domain, limit);
+                        options::learn_all(template, &set.body, domain, limit);
                     }
                 }
                 domain.counters.sets_recovered += 1;
@@ -561,22 +560,6 @@ impl Decoder {
         counters.add(&self.sessions.put_out);
         counters
     }
-}
-
-/// Learns from options data. Returns how many records there were.
-fn learn_options(template: &Template, body: &[u8], domain: &mut Domain, limit: usize) -> u64 {
-    let mut records = 0;
-    for record in Records::new(template, body) {
-        match record {
-            Ok(record) => {
-                options::learn(domain, &record, template, limit);
-                records += 1;
-            }
-            Err(error) => domain.counters.reasons.add(Scope::Set, error.reason(), 1),
-        }
-    }
-    domain.counters.options_records += records;
-    records
 }
 
 fn count(counters: &mut Counters, arrival: Arrival) {

@@ -1,8 +1,31 @@
 //! Options data: what an exporter says of itself. Sampling rates and the boot time are kept.
 
+use forebay_wire::record::Records;
 use forebay_wire::{Record, Template};
 
+use crate::counters::Scope;
 use crate::domain::Domain;
+
+/// Learns from the options data of a set. Returns how many records there were.
+pub(crate) fn learn_all(
+    template: &Template,
+    body: &[u8],
+    domain: &mut Domain,
+    limit: usize,
+) -> u64 {
+    let mut records = 0;
+    for record in Records::new(template, body) {
+        match record {
+            Ok(record) => {
+                learn(domain, &record, template, limit);
+                records += 1;
+            }
+            Err(error) => domain.counters.reasons.add(Scope::Set, error.reason(), 1),
+        }
+    }
+    domain.counters.options_records += records;
+    records
+}
 
 /// The fields of one options data record that are of use here.
 #[derive(Debug, Default)]
@@ -18,12 +41,7 @@ struct Facts {
 }
 
 /// Learns from one record. `version` decides what the scopes' numbers mean.
-pub(crate) fn learn(
-    domain: &mut Domain,
-    record: &Record<'_, '_>,
-    template: &Template,
-    limit: usize,
-) {
+fn learn(domain: &mut Domain, record: &Record<'_, '_>, template: &Template, limit: usize) {
     let mut facts = Facts::default();
     for (place, (field, bytes)) in record.fields().enumerate() {
         // RFC 3954 §6.1: v9's scopes are numbered apart from its elements.

@@ -8,6 +8,7 @@ use forebay_wire::{ElementId, FieldSpecifier, Template};
 use super::*;
 use crate::config::ExtraType;
 
+mod gathering;
 mod limits;
 
 const EXPORT_SECS: u32 = 1_700_000_000;
@@ -521,120 +522,4 @@ fn a_batch_ends_with_its_window_and_a_little_disorder_does_not_end_one() {
         .map(|(_, batch)| batch.num_rows())
         .collect();
     assert_eq!(rows, [1, 3]);
-}
-
-#[test]
-fn long_values_end_a_batch_before_its_rows_do() {
-    let mut config = DecoderConfig::default();
-    let name = ElementId::new(9, 12_235);
-    config
-        .columns
-        .add("payload", name, ExtraType::Octets)
-        .expect("a new name");
-    let mut line = Line::new(config);
-    let mut layout = simple(256);
-    layout.fields.push(FieldSpecifier {
-        element: name,
-        length: 65_535,
-    });
-    line.ipfix(1, |message| {
-        message.templates([&layout]);
-    });
-    for _ in 0..300 {
-        line.ipfix(1, |message| {
-            message.data(256, [60_000], |out, length| {
-                simple_record(out, 1);
-                forebay_wire::encode::variable_length(out, &vec![7; length]);
-            });
-        });
-    }
-    let rows: Vec<usize> = line
-        .rows()
-        .iter()
-        .map(|(_, batch)| batch.num_rows())
-        .collect();
-    assert_eq!((rows.len(), rows.iter().sum::<usize>()), (2, 300));
-}
-
-#[test]
-fn a_layout_that_comes_fast_has_batches_without_the_columns_of_others() {
-    let mut line = Line::new(DecoderConfig {
-        batch_rows: 13,
-        ..DecoderConfig::default()
-    });
-    let with_ports = template(257, 0, &[(8, 4), (7, 2)]);
-    for port in [1, 2] {
-        line.ipfix(port, |message| {
-            message.templates([&simple(256), &with_ports]);
-        });
-    }
-    for number in 0..6 {
-        // Two sessions, and by their own ids, but the layout is the same.
-        line.ipfix(1 + number % 2, |message| {
-            message.data(256, [1, 2, 3], simple_record);
-            message.data(257, [number], |out, port| {
-                out.extend([10, 0, 0, 1]);
-                out.extend(port.to_be_bytes());
-            });
-        });
-    }
-    let rows = line.rows();
-    let (fast, slow) = (&rows[0].1, &rows[1].1);
-    assert_eq!((fast.num_rows(), slow.num_rows()), (15, 9));
-    assert!(fast.column_by_name("src_port").is_none());
-    assert_eq!(
-        u64s(fast, "exporter_port")[..6],
-        [1, 1, 1, 2, 2, 2].map(Some)
-    );
-    // The rest, in the order of arrival.
-    let ports = [0, 1, 2, 3, 4, 5].map(Some);
-    let told = u64s(slow, "src_port");
-    assert_eq!(
-        told.iter().copied().flatten().map(Some).collect::<Vec<_>>(),
-        ports
-    );
-    assert_eq!(told.last(), Some(&Some(5)));
-    assert_eq!(line.counters().records, 24);
-}
-
-#[test]
-fn more_layouts_than_batches_or_stages_lose_nothing() {
-    let mut line = Line::new(DecoderConfig {
-        batch_rows: 4,
-        ..DecoderConfig::default()
-    });
-    // Every set of these seven columns, and a length that makes layouts of equal columns.
-    let columns = [(7, 2), (11, 2), (4, 1), (5, 1), (6, 1), (10, 4), (14, 4)];
-    let layouts: Vec<Template> = (0..256_u16)
-        .map(|number| {
-            let wanted = columns.iter().enumerate();
-            let wanted = wanted.filter(|(place, _)| number >> place & 1 == 1);
-            let packets = (2, if number < 128 { 4 } else { 8 });
-            let fields = wanted.map(|(_, field)| *field);
-            let fields: Vec<_> = [(8, 4), packets].into_iter().chain(fields).collect();
-            template(256 + number, 0, &fields)
-        })
-        .collect();
-    for layout in &layouts {
-        line.ipfix(1, |message| {
-            message.templates([layout]);
-        });
-    }
-    for round in 0..9 {
-        for layout in &layouts {
-            let length = layout.record_length().expect("is fixed");
-            line.ipfix(1, |message| {
-                message.data(layout.id, [round], |out, round| {
-                    out.extend(std::iter::repeat_n(round, length));
-                });
-            });
-        }
-    }
-    let rows = line.rows();
-    let packets = rows.iter().flat_map(|(_, batch)| u64s(batch, "packets"));
-    let mut rounds: Vec<u64> = packets.flatten().map(|packets| packets & 0xff).collect();
-    rounds.sort_unstable();
-    let expected: Vec<u64> = (0..9).flat_map(|round| [round; 256]).collect();
-    assert_eq!(rounds, expected);
-    assert!(rows.iter().all(|(_, batch)| batch.num_rows() <= 8));
 }
