@@ -43,7 +43,8 @@ impl Plans {
         self.next_number += plan.rows.plans();
         if self.by_fields.len() >= self.most {
             self.by_fields.retain(|_, plan| plan.strong_count() > 0);
-            self.most = LOOK_FOR_UNUSED.max(2 * self.by_fields.len());
+            let used = self.by_fields.len();
+            self.most = LOOK_FOR_UNUSED.max(used + used / 4);
         }
         let fields = template.fields.clone().into();
         self.by_fields.insert(fields, Arc::downgrade(&plan));

@@ -188,20 +188,28 @@ impl Settler {
     }
 
     fn save_templates(&self) {
-        let told = self.saved.iter().map(|shard| {
-            with(shard, |told| {
-                (std::mem::take(&mut told.changed), told.saved.clone())
-            })
-        });
-        let told: Vec<(bool, Saved)> = told.collect();
-        if !told.iter().any(|(changed, _)| *changed) {
+        if !self
+            .saved
+            .iter()
+            .any(|shard| with(shard, |told| told.changed))
+        {
             return;
         }
+        let told = self.saved.iter().map(|shard| {
+            with(shard, |told| {
+                told.changed = false;
+                told.saved.clone()
+            })
+        });
+        let told: Vec<Saved> = told.collect();
         let mut all = Saved::default();
-        told.into_iter().for_each(|(_, saved)| all.merge(saved));
+        told.into_iter().for_each(|saved| all.merge(saved));
         let path = self.dataset.templates();
         if let Err(error) = all.save(&path) {
             tracing::warn!("cannot save templates to {}: {error}", path.display());
+            // At the next interval again.
+            let shards = self.saved.iter();
+            shards.for_each(|shard| with(shard, |told| told.changed = true));
         }
     }
 }

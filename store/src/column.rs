@@ -45,9 +45,9 @@ impl Presence {
             let ends = run.start.max(rows.start)..run.end.min(rows.end);
             ends.len()
         };
-        // Those of interest were written last.
-        let runs = self.runs.iter().rev();
-        let near = runs.take_while(|run| run.end > rows.start);
+        let first = self.runs.partition_point(|run| run.end <= rows.start);
+        let runs = self.runs.iter().skip(first);
+        let near = runs.take_while(|run| run.start < rows.end);
         rows.len() - near.map(overlap).sum::<usize>()
     }
 

@@ -117,3 +117,50 @@ fn more_layouts_than_batches_or_stages_lose_nothing() {
     assert_eq!(rounds, expected);
     assert!(rows.iter().all(|(_, batch)| batch.num_rows() <= 8));
 }
+
+#[test]
+fn exporters_that_are_forgotten_take_no_bytes_of_others_with_them() {
+    // There is room for four exporters' domains in tests: each new one after that makes room.
+    let mut config = DecoderConfig::default();
+    let name = ElementId::new(9, 12_235);
+    let kind = ExtraType::Text;
+    config
+        .columns
+        .add("payload", name, kind)
+        .expect("a new name");
+    let mut line = Line::new(config);
+    let mut layout = simple(256);
+    layout.fields.push(FieldSpecifier {
+        element: name,
+        length: 65_535,
+    });
+    let mut payloads = Vec::new();
+    for domain in 0..30_u32 {
+        let mut payload = Vec::new();
+        let header = ipfix::Header {
+            length: 0,
+            export_secs: EXPORT_SECS,
+            sequence: ipfix::RecordSequence(0),
+            observation_domain: domain,
+        };
+        let mut builder = IpfixBuilder::new(&mut payload, header);
+        builder.templates([&layout]);
+        builder.data(256, [domain, domain], |out, domain| {
+            simple_record(out, domain);
+            forebay_wire::encode::variable_length(out, format!("of {domain}").as_bytes());
+        });
+        builder.finish().expect("fits");
+        payloads.push(payload);
+    }
+    payloads.iter().for_each(|payload| line.take(1, payload));
+    let mut count = 0;
+    for (_, batch) in line.rows() {
+        let texts = batch.column_by_name("payload").expect("has one");
+        let texts = texts.as_string::<i32>().iter();
+        for (domain, text) in u64s(&batch, "observation_domain").into_iter().zip(texts) {
+            assert_eq!(text, Some(&*format!("of {}", domain.expect("has one"))));
+            count += 1;
+        }
+    }
+    assert_eq!(count, 60);
+}
