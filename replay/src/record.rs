@@ -132,7 +132,7 @@ impl Recorder {
     ///
     /// # Errors
     ///
-    /// The file cannot be made, or what has its name is no file.
+    /// The file cannot be made, or something has its name.
     pub fn new(
         config: RecordConfig,
         primer: Option<Primer>,

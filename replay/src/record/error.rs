@@ -16,9 +16,11 @@ pub enum RecordError {
         /// What was asked for.
         path: PathBuf,
     },
-    /// A device, a pipe or a folder has the name: a file would take its place.
-    #[error("{} is there and is no file: choose another name", path.display())]
-    NotAFile {
+    /// Something has the name: an earlier recording, a device, a folder. The file would take its place.
+    #[error(
+        "{} is there: choose another name, or rotate, so that each file has its time in its name", path.display()
+    )]
+    Taken {
         /// What has the name.
         path: PathBuf,
     },

@@ -65,8 +65,8 @@ impl Names {
             folder,
         };
         let target = names.target("");
-        if !rotates && fs::metadata(&target).is_ok_and(|found| !found.is_file()) {
-            return Err(RecordError::NotAFile { path: target });
+        if !rotates && fs::symlink_metadata(&target).is_ok() {
+            return Err(RecordError::Taken { path: target });
         }
         Ok(names)
     }

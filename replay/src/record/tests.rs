@@ -275,7 +275,11 @@ fn what_is_there_already_is_not_written_over_half_way() {
     assert!(matches!(second, RecordError::Unfinished { .. }), "{second}");
     first.finish(BEGIN, 0).expect("closed");
     fs::create_dir(folder.path().join("folder")).expect("a folder");
-    for (name, says) in [("folder", "is no file"), ("nowhere/a.pcap", "cannot make")] {
+    for (name, says) in [
+        ("folder", "is there: choose"),
+        ("a.pcap", "is there: choose"),
+        ("nowhere/a.pcap", "cannot make"),
+    ] {
         let error = Recorder::new(config(folder.path(), name), None, BEGIN).expect_err("refused");
         assert!(error.to_string().contains(says), "{error}");
     }
