@@ -153,5 +153,8 @@ fn a_device_is_never_replaced() {
     let link = folder.path("null.pcap");
     std::os::unix::fs::symlink("/dev/null", &link).unwrap();
     let line = fails(1, &["record", "--listen", "127.0.0.1:0", "--output", &link]);
-    assert!(line.contains("null.pcap is there: choose another name"), "{line}");
+    assert!(
+        line.contains("null.pcap is there: choose another name"),
+        "{line}"
+    );
 }
