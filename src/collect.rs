@@ -3,22 +3,19 @@
 //! Everything is checked, then everything is opened, and only then do the threads start. They end in the direction that
 //! flows take: the shards first, then the writers, then the settler.
 
-use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
-use std::sync::{Arc, mpsc};
-use std::thread;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Result};
 use forebay_collector::{Collector, Config, Control, Shard, Status};
 use forebay_udp::capture::CaptureReader;
 use forebay_udp::{ShardReceiver, ShardSockets};
 
 use crate::http::{self, Pages};
 use crate::outcome::{Outcome, tell};
-use crate::progress::StatusLine;
 use crate::signals::{self, Handlers};
-use crate::{clock, logging};
+use crate::{clock, logging, workers};
 
 mod metrics;
 mod raw;
@@ -28,14 +25,7 @@ mod summary;
 
 pub(crate) use raw::{Listen, LogName, Raw as Flags};
 use settings::{Settings, Source};
-use summary::Rates;
 pub(crate) use summary::warn_of_small_buffer;
-
-/// How often the status line changes.
-const STATUS_INTERVAL: Duration = Duration::from_millis(500);
-
-pub(crate) const PANICKED: &str =
-    "a thread ended unexpectedly: this is a bug; see the message above";
 
 /// A shard's work: it runs on a thread of its own until it ends.
 type Work = Box<dyn FnOnce(Shard) -> Result<()> + Send>;
@@ -66,7 +56,13 @@ pub(crate) fn run(flags: Flags) -> Result<Outcome> {
         warn_of_small_buffer(granted, wanted);
     }
     tracing::info!("{from}, writing to {}", settings.collector.output.display());
-    let result = work(works, shards, &collector, &control);
+    let works = works.into_iter().zip(shards);
+    let result = workers::run(
+        "shard",
+        works.map(|(work, shard)| -> workers::Work { Box::new(|| work(shard)) }),
+        || control.stop(i64::MAX),
+        |rates, now| summary::status_line(&collector.status(), rates, now),
+    );
     if !control.stopping() {
         // Captures end by themselves: what they held may take its time.
         control.stop(i64::MAX);
@@ -170,46 +166,4 @@ fn open(source: &Source) -> Result<Opened> {
             })
         }
     }
-}
-
-/// Runs the shards to their end, telling the status meanwhile. The first error ends all.
-fn work(
-    works: Vec<Work>,
-    shards: Vec<Shard>,
-    collector: &Collector,
-    control: &Control,
-) -> Result<()> {
-    let (ended, results) = mpsc::channel();
-    for (number, (work, shard)) in works.into_iter().zip(shards).enumerate() {
-        let ended = ended.clone();
-        let run = move || {
-            // Without one shard the others must not go on as if nothing were.
-            let result = panic::catch_unwind(AssertUnwindSafe(|| work(shard)));
-            let result = result.unwrap_or_else(|_| Err(Error::msg(PANICKED)));
-            // Nobody to hear it has gone: the receiver outlives the threads.
-            let _heard = ended.send(result);
-        };
-        let spawned = thread::Builder::new()
-            .name(format!("shard-{number}"))
-            .spawn(run);
-        spawned.context("cannot start a thread")?;
-    }
-    drop(ended);
-    let mut first_error: Option<Error> = None;
-    let mut line = StatusLine::new();
-    let mut rates = Rates::new(clock::now());
-    loop {
-        match results.recv_timeout(STATUS_INTERVAL) {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                control.stop(i64::MAX);
-                first_error.get_or_insert(error);
-            }
-            Err(mpsc::RecvTimeoutError::Timeout) => {
-                line.show(|| summary::status_line(&collector.status(), &mut rates, clock::now()));
-            }
-            Err(mpsc::RecvTimeoutError::Disconnected) => break,
-        }
-    }
-    first_error.map_or(Ok(()), Err)
 }

@@ -24,6 +24,7 @@ mod route;
 mod signals;
 mod time;
 mod units;
+mod workers;
 
 use std::process::ExitCode;
 

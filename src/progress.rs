@@ -53,6 +53,39 @@ fn write(text: &str) {
     let _gone = write!(io::stderr(), "\r\x1b[K{text}");
 }
 
+/// The time over which a rate is told.
+const RATE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How fast something came lately.
+pub(crate) struct Rates {
+    since: Instant,
+    count: u64,
+    per_second: u64,
+}
+
+impl Rates {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            since: now,
+            count: 0,
+            per_second: 0,
+        }
+    }
+
+    /// How many a second, where `count` have come in all.
+    pub(crate) fn per_second(&mut self, count: u64, now: Instant) -> u64 {
+        let passed = now.duration_since(self.since);
+        // The first is told early.
+        if passed >= RATE_INTERVAL || self.count == 0 && !passed.is_zero() {
+            let new = count.saturating_sub(self.count);
+            self.per_second = (new as f64 / passed.as_secs_f64()) as u64;
+            self.count = count;
+            self.since = now;
+        }
+        self.per_second
+    }
+}
+
 /// A number with its thousands apart: `1,234,567`.
 pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();

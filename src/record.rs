@@ -12,7 +12,7 @@ use forebay_udp::drop_network_privileges;
 
 use crate::collect::Listen;
 use crate::outcome::{Outcome, tell};
-use crate::progress::StatusLine;
+use crate::progress::{Rates, StatusLine};
 use crate::signals::{self, Handlers};
 use crate::units::{Count, Period, Size};
 use crate::{clock, logging};
@@ -145,7 +145,7 @@ struct Asked {
 /// Records until it is to end.
 fn record(input: &mut Input, recorder: &mut Recorder, asked: &Asked) -> Result<()> {
     let mut line = StatusLine::new();
-    let mut rates = summary::Rates::new(clock::now());
+    let mut rates = Rates::new(clock::now());
     while !asked.stop.load(Ordering::Relaxed) {
         input.receive(WAIT, |datagram| Ok(recorder.record(datagram)?))?;
         if asked.rotate.swap(false, Ordering::Relaxed) {

@@ -3,9 +3,9 @@
 //! Everything is checked, then everything is opened, and only then do the threads start.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
-use std::{fs, panic, thread};
+use std::{fs, thread};
 
 use anyhow::{Context, Error, Result};
 use forebay_router::{Config, Control, Input, Router, Routing, Worker};
@@ -14,11 +14,11 @@ use forebay_udp::{
     drop_network_privileges,
 };
 
-use crate::collect::{LogName, PANICKED, warn_of_small_buffer};
+use crate::collect::{LogName, warn_of_small_buffer};
 use crate::http::{self, Pages};
 use crate::outcome::{Outcome, tell};
-use crate::progress::StatusLine;
 use crate::signals::{self, Handlers};
+use crate::workers::{self, Work};
 use crate::{clock, logging};
 
 mod metrics;
@@ -29,15 +29,9 @@ mod summary;
 
 pub(crate) use raw::Raw as Flags;
 use settings::{Settings, Source};
-use summary::Rates;
 
-/// How often the status line changes.
-const STATUS_INTERVAL: Duration = Duration::from_millis(500);
 /// How often it is looked whether the configuration file has changed.
 const FILE_INTERVAL: Duration = Duration::from_secs(1);
-
-/// A thread's work: it runs until it ends.
-type Work = Box<dyn FnOnce() -> Result<()> + Send>;
 
 pub(crate) fn run(flags: Flags) -> Result<Outcome> {
     let settings = Settings::new(flags.clone())?;
@@ -78,7 +72,12 @@ pub(crate) fn run(flags: Flags) -> Result<Outcome> {
     tracing::info!("{from}");
     let works = workers.into_iter().zip(inputs).zip(outlets);
     let works = works.map(|((worker, input), outlet)| work_of(worker, input, outlet));
-    let result = work(works.collect(), &router, &control);
+    let result = workers::run(
+        "route",
+        works,
+        || control.stop(i64::MAX),
+        |rates, now| summary::status_line(&router.status(), rates, now),
+    );
     router.end();
     let status = router.status();
     if log == LogName::Json {
@@ -170,43 +169,6 @@ fn work_of(worker: Worker, input: Input, outlet: Outlet) -> Work {
         }
         .context("cannot receive datagrams")
     })
-}
-
-/// Runs the threads to their end, telling the status meanwhile. The first error ends all.
-fn work(works: Vec<Work>, router: &Router, control: &Control) -> Result<()> {
-    let (ended, results) = mpsc::channel();
-    for (number, work) in works.into_iter().enumerate() {
-        let ended = ended.clone();
-        let run = move || {
-            // Without one thread the others must not go on as if nothing were.
-            let result = panic::catch_unwind(panic::AssertUnwindSafe(work));
-            let result = result.unwrap_or_else(|_| Err(Error::msg(PANICKED)));
-            // Nobody to hear it has gone: the receiver outlives the threads.
-            let _heard = ended.send(result);
-        };
-        let spawned = thread::Builder::new()
-            .name(format!("route-{number}"))
-            .spawn(run);
-        spawned.context("cannot start a thread")?;
-    }
-    drop(ended);
-    let mut first_error: Option<Error> = None;
-    let mut line = StatusLine::new();
-    let mut rates = Rates::new(clock::now());
-    loop {
-        match results.recv_timeout(STATUS_INTERVAL) {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                control.stop(i64::MAX);
-                first_error.get_or_insert(error);
-            }
-            Err(mpsc::RecvTimeoutError::Timeout) => {
-                line.show(|| summary::status_line(&router.status(), &mut rates, clock::now()));
-            }
-            Err(mpsc::RecvTimeoutError::Disconnected) => break,
-        }
-    }
-    first_error.map_or(Ok(()), Err)
 }
 
 fn handle_signals(control: &Arc<Control>, reload: &Arc<Reload>, grace: Duration) -> Result<()> {

@@ -1,44 +1,12 @@
 //! What a collector tells people: of its buffers, on the status line, at the end.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use forebay_collector::{Counters, Scope, Status};
 
-use crate::progress::{counted, thousands};
+use crate::progress::{Rates, counted, thousands};
 use crate::units::Size;
-
-/// The time over which flows per second are told.
-const RATE_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How fast flows came lately.
-pub(super) struct Rates {
-    since: Instant,
-    records: u64,
-    per_second: u64,
-}
-
-impl Rates {
-    pub(super) fn new(now: Instant) -> Self {
-        Self {
-            since: now,
-            records: 0,
-            per_second: 0,
-        }
-    }
-
-    fn per_second(&mut self, records: u64, now: Instant) -> u64 {
-        let passed = now.duration_since(self.since);
-        // The first is told early.
-        if passed >= RATE_INTERVAL || self.records == 0 && !passed.is_zero() {
-            let new = records.saturating_sub(self.records);
-            self.per_second = (new as f64 / passed.as_secs_f64()) as u64;
-            self.records = records;
-            self.since = now;
-        }
-        self.per_second
-    }
-}
 
 /// Bursts that do not fit the buffer are lost, so a smaller one than asked for is worth a line.
 pub(crate) fn warn_of_small_buffer(granted: usize, wanted: usize) {

@@ -1,41 +1,10 @@
 //! What a recording tells people: on the status line, at the end.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use forebay_replay::record::{RecordCounts, Recorder};
 
-use crate::progress::{counted, thousands};
-
-/// The time over which datagrams per second are told.
-const RATE_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How fast datagrams came lately.
-pub(super) struct Rates {
-    since: Instant,
-    recorded: u64,
-    per_second: u64,
-}
-
-impl Rates {
-    pub(super) fn new(now: Instant) -> Self {
-        Self {
-            since: now,
-            recorded: 0,
-            per_second: 0,
-        }
-    }
-
-    fn per_second(&mut self, recorded: u64, now: Instant) -> u64 {
-        let passed = now.duration_since(self.since);
-        if passed >= RATE_INTERVAL {
-            let new = recorded.saturating_sub(self.recorded);
-            self.per_second = (new as f64 / passed.as_secs_f64()) as u64;
-            self.recorded = recorded;
-            self.since = now;
-        }
-        self.per_second
-    }
-}
+use crate::progress::{Rates, counted, thousands};
 
 /// The line at the bottom of the terminal.
 pub(super) fn status_line(recorder: &Recorder, rates: &mut Rates, now: Instant) -> String {

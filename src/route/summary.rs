@@ -1,42 +1,10 @@
 //! What a router tells people: on the status line, and at the end.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use forebay_router::{Counters, Status};
 
-use crate::progress::{counted, thousands};
-
-/// The time over which datagrams per second are told.
-const RATE_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How fast datagrams came lately.
-pub(super) struct Rates {
-    since: Instant,
-    datagrams: u64,
-    per_second: u64,
-}
-
-impl Rates {
-    pub(super) fn new(now: Instant) -> Self {
-        Self {
-            since: now,
-            datagrams: 0,
-            per_second: 0,
-        }
-    }
-
-    fn per_second(&mut self, datagrams: u64, now: Instant) -> u64 {
-        let passed = now.duration_since(self.since);
-        // The first is told early.
-        if passed >= RATE_INTERVAL || self.datagrams == 0 && !passed.is_zero() {
-            let new = datagrams.saturating_sub(self.datagrams);
-            self.per_second = (new as f64 / passed.as_secs_f64()) as u64;
-            self.datagrams = datagrams;
-            self.since = now;
-        }
-        self.per_second
-    }
-}
+use crate::progress::{Rates, counted, thousands};
 
 /// The line at the bottom of the terminal.
 pub(super) fn status_line(status: &Status, rates: &mut Rates, now: Instant) -> String {
