@@ -1,16 +1,14 @@
 //! Forwarding allocates nothing per datagram, once the exporters are known.
-#![expect(
-    unsafe_code,
-    reason = "an allocator that counts is unsafe to implement"
-)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "../../udp/tests/allocations/mod.rs"]
+mod allocations;
+
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZero;
 use std::sync::Arc;
 
+use allocations::allocations;
 use forebay_router::{
     Collector, Config, CopyTo, Down, Forwarder, Hash, Limits, Outlet, Pin, Route, Routing,
 };
@@ -19,36 +17,6 @@ use forebay_wire::encode::{IpfixBuilder, V9Builder};
 use forebay_wire::ipfix::{self, RecordSequence};
 use forebay_wire::v9::{self, MessageSequence};
 use forebay_wire::{ElementId, FieldSpecifier, Template};
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes to the system's allocator as it is; counting does not allocate.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller keeps `alloc`'s contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps `dealloc`'s contract, and `alloc` was the system's.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// How often `work` allocates.
-fn allocations(work: impl FnOnce()) -> u64 {
-    let before = ALLOCATIONS.with(Cell::get);
-    work();
-    ALLOCATIONS.with(Cell::get) - before
-}
 
 /// Sends nothing, and refuses some.
 #[derive(Default)]
