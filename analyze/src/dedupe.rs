@@ -1,0 +1,1 @@
+//! Removes what several exporters saw.

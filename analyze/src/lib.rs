@@ -1,0 +1,13 @@
+//! Flow files, read by all cores: summarized by key, merged, without their duplicates.
+//!
+//! ```text
+//! files → scan: batches of the wanted columns → rows: partitions by key → summarize | dedupe
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod dedupe;
+mod filter;
+mod rows;
+mod scan;
+mod summarize;

@@ -1,0 +1,1 @@
+//! Rows of 64-bit words, partitioned by key.

@@ -1,0 +1,1 @@
+//! Work units of inputs, and the workers that read them.

@@ -1,0 +1,1 @@
+//! Groups flows by key.
