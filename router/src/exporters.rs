@@ -12,8 +12,8 @@ use crate::counters::Tally;
 pub struct ExporterCounters {
     /// What it sent.
     pub received: Tally,
-    /// Datagrams of it that had no place to go to.
-    pub rejected: u64,
+    /// What of it had no place to go to.
+    pub rejected: Tally,
     /// Datagrams of it that could not be sent or kept.
     pub failed: u64,
     /// When it was last heard, in nanoseconds since 1970.
@@ -24,7 +24,7 @@ impl ExporterCounters {
     /// Adds another's counts.
     pub fn add(&mut self, other: &Self) {
         self.received.add(other.received);
-        self.rejected += other.rejected;
+        self.rejected.add(other.rejected);
         self.failed += other.failed;
         self.last_ns = self.last_ns.max(other.last_ns);
     }

@@ -221,12 +221,12 @@ impl Forwarder {
             (None, Some(target)) => {
                 self.push(datagram, target, Tag::message(target, tally), batch, outlet)
             }
-            (None, None) => self.reject(version, datagram.source.ip()),
+            (None, None) => self.reject(version, datagram.source.ip(), tally),
         }
     }
 
     /// Counts a datagram that has no place to go to.
-    fn reject(&mut self, version: Option<u16>, exporter: IpAddr) {
+    fn reject(&mut self, version: Option<u16>, exporter: IpAddr, tally: Tally) {
         let reason = match version {
             None => "too_short",
             Some(version) if VERSIONS.iter().any(|known| u16::from(*known) == version) => {
@@ -235,7 +235,7 @@ impl Forwarder {
             Some(_) => "unknown_version",
         };
         self.counters.rejected.add(reason, 1);
-        self.exporters.heard(exporter).rejected += 1;
+        self.exporters.heard(exporter).rejected.add(tally);
     }
 
     #[expect(clippy::too_many_arguments, reason = "all of them are of one datagram")]

@@ -113,7 +113,8 @@ fn exporter(name: &str, counters: &ExporterCounters) -> Value {
         "datagrams": counters.received.datagrams,
         "bytes": counters.received.bytes,
         "messages": counters.received.messages,
-        "rejected": counters.rejected,
+        "rejected": counters.rejected.datagrams,
+        "rejected_bytes": counters.rejected.bytes,
         "failed": counters.failed,
         "last_heard": Rfc3339::from_us(last_us).to_string(),
     })

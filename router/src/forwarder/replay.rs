@@ -244,7 +244,7 @@ impl Forwarder {
                 }
                 (None, Some(target)) => (target, false),
                 (None, None) => {
-                    self.reject(version, exporter);
+                    self.reject(version, exporter, tally);
                     continue;
                 }
             };

@@ -162,7 +162,7 @@ impl Rig {
             .iter()
             .for_each(|(_, of)| by_exporter.add(&of));
         assert_eq!(by_exporter.received, counters.received);
-        assert_eq!(by_exporter.rejected, counters.rejected.total());
+        assert_eq!(by_exporter.rejected.datagrams, counters.rejected.total());
         assert_eq!(by_exporter.failed, counters.failed.total());
     }
 
@@ -315,6 +315,10 @@ fn what_has_no_place_is_rejected_or_goes_to_the_default() {
     );
     assert_eq!(rig.outlet.payloads(), [v5(1)]);
     assert_eq!(rig.counters().received.messages, 2);
+    let by_exporter: Vec<_> = rig.forwarder.exporters.iter().collect();
+    let mut rejected = rig.counters().received;
+    rejected.take(rig.counters().forwarded);
+    assert_eq!(by_exporter[0].1.rejected, rejected);
 
     config.default = Some(address(9));
     let mut rig = Rig::new(&config);
