@@ -60,7 +60,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "N|ADDR:PORT,…")]
     collectors: Option<CollectorsFlag>,
 
-    /// The route file in use: its collectors stay, with their pins, and weights unless advised pins fill one, and exporters that would move are counted
+    /// The route file in use: its collectors stay, with their pins, and weights unless pins fill one, and exporters that would move are counted
     #[arg(long, value_name = "FILE")]
     current: Option<PathBuf>,
 

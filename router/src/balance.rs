@@ -26,7 +26,7 @@ use crate::Hash;
 pub use advice::{Advice, Pinned};
 pub use choice::{Choice, Reason};
 pub use count::{Counter, Setup};
-pub use evaluation::{Balance, Evaluation, ExporterLoad, PeakSecond};
+pub use evaluation::{Balance, Evaluation, ExporterLoad, Floor, FloorCause, PeakSecond};
 pub use records::{RecordCount, RecordCounter};
 
 /// The imbalance that passes for even: a tenth above the mean.

@@ -79,7 +79,7 @@ fn split(report: &Report<'_>, evaluation: &Evaluation) -> Value {
         "hash": evaluation.split.hash.name(),
         "prime": evaluation.prime,
         "imbalance": by_measure(report, |measure| evaluation.imbalance(measure)),
-        "floor": by_measure(report, |measure| evaluation.floor(measure)),
+        "floor": by_measure(report, |measure| Some(evaluation.floor(measure)?.imbalance)),
         "worst_second": peak,
         "moved": evaluation.moved,
         "shard_loads": loads(&evaluation.shards),

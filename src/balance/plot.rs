@@ -59,7 +59,8 @@ fn draw(report: &Report<'_>) -> Result<String> {
             .light_line_style(TRANSPARENT)
             .draw()
             .map_err(told)?;
-        let floor = points(evaluations, |_| true, |e| e.floor(report.measure));
+        let floor = |e: &Evaluation| Some(e.floor(report.measure)?.imbalance);
+        let floor = points(evaluations, |_| true, floor);
         let grey = RGBColor(120, 120, 120);
         chart
             .draw_series(LineSeries::new(floor, grey))

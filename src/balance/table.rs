@@ -152,12 +152,8 @@ impl Column {
             Self::Prime if evaluation.prime => "prime".to_owned(),
             Self::Prime => String::new(),
             Self::Hash => evaluation.split.hash.to_string(),
-            // Fewer shards than collectors: their loads would say nothing.
-            _ if !report.collectors.weights().is_empty() && evaluation.collectors.is_none() => {
-                "-".to_owned()
-            }
             Self::Imbalance(measure) => ratio(evaluation.imbalance(measure)),
-            Self::Floor => ratio(evaluation.floor(measure)),
+            Self::Floor => ratio(evaluation.floor(measure).map(|floor| floor.imbalance)),
             Self::WorstSecond => ratio(peak.and_then(|peak| peak.imbalance)),
             Self::At => peak.map_or("-".to_owned(), |peak| {
                 Rfc3339::from_s(i64::try_from(peak.second).unwrap_or(i64::MAX)).to_string()

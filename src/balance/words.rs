@@ -1,7 +1,7 @@
 //! What to do, in sentences.
 
 use forebay_router::Hash;
-use forebay_router::balance::{Advice, EVEN, Evaluation, Reason};
+use forebay_router::balance::{Advice, EVEN, Evaluation, ExporterLoad, Floor, FloorCause, Reason};
 
 use super::Report;
 use super::table::{percent, ratio};
@@ -65,7 +65,10 @@ fn take(report: &Report<'_>, chosen: &Evaluation, reason: Reason) -> String {
         ),
         Reason::NearLowest(lowest) => near_lowest(report, chosen, lowest),
     });
-    text.push_str(&moves(report, chosen.moved));
+    // With pins others move: who takes them reads it there.
+    if report.advice.is_none() {
+        text.push_str(&moves(report, chosen.moved));
+    }
     text
 }
 
@@ -103,27 +106,42 @@ fn near_lowest(report: &Report<'_>, chosen: &Evaluation, lowest: usize) -> Strin
 /// Why no hash makes it even.
 fn uneven(report: &Report<'_>, chosen: &Evaluation) -> String {
     let measure = report.measure;
-    let floor = chosen.floor(measure).unwrap_or(1.0);
+    let share = |exporter: &ExporterLoad| percent(report.balance.share(exporter, measure));
     let heaviest = report.balance.heaviest(measure);
-    let Some(first) = heaviest.first() else {
-        return String::new();
-    };
-    let share = percent(report.balance.share(first, measure));
-    if floor > EVEN {
-        format!(
-            "no hash can make it even: {} alone sends {share} of the {measure}, so that the fullest gets {floor:.2} times its share at best",
-            first.exporter
-        )
-    } else {
-        format!(
-            "no hash that was tried makes it even: {}, of which {} sends {share} of the {measure}, are too few or too different for that",
-            counted(heaviest.len() as u64, "exporter"),
-            first.exporter
-        )
+    match chosen.floor(measure) {
+        Some(Floor { imbalance, cause }) if imbalance > EVEN => {
+            let why = match cause {
+                FloorCause::Exporter(address) => {
+                    let mut exporters = heaviest.iter();
+                    let share = exporters.find(|of| of.exporter == address).map(share);
+                    format!(
+                        "{address} alone sends {} of the {measure}, so that the fullest gets {imbalance:.2} times its share at best",
+                        share.unwrap_or_default()
+                    )
+                }
+                FloorCause::Pins(collector) => format!(
+                    "what is pinned to {} is {imbalance:.2} times its share",
+                    report.collectors.name(collector)
+                ),
+                FloorCause::WeightZero => format!(
+                    "collectors of weight 0 get only what is pinned to them, so that the others get {imbalance:.2} times their share at best"
+                ),
+            };
+            format!("no hash can make it even: {why}")
+        }
+        _ => heaviest.first().map_or(String::new(), |first| {
+            format!(
+                "no hash that was tried makes it even: {}, of which {} sends {} of the {measure}, are too few or too different for that",
+                counted(heaviest.len() as u64, "exporter"),
+                first.exporter,
+                share(first)
+            )
+        }),
     }
 }
 
 fn pins(report: &Report<'_>, advice: &Advice) -> String {
+    let mut parts = Vec::new();
     let pins: Vec<String> = advice
         .pins
         .iter()
@@ -132,7 +150,9 @@ fn pins(report: &Report<'_>, advice: &Advice) -> String {
             format!("{} ({}) to {collector}", pin.exporter, percent(pin.share))
         })
         .collect();
-    let mut text = format!("pin {}", pins.join(", "));
+    if !pins.is_empty() {
+        parts.push(format!("pin {}", pins.join(", ")));
+    }
     let emptied: Vec<String> = advice
         .weights
         .iter()
@@ -144,12 +164,13 @@ fn pins(report: &Report<'_>, advice: &Advice) -> String {
         .map(|(collector, _)| report.collectors.name(collector))
         .collect();
     if !emptied.is_empty() {
-        text.push_str(&format!(" and give {} weight 0", emptied.join(", ")));
+        parts.push(format!("give {} weight 0", emptied.join(", ")));
     }
-    text.push_str(&format!(
-        ": the fullest then gets {:.2} times its share",
+    let mut text = format!(
+        "{}: the fullest then gets {:.2} times its share",
+        parts.join(" and "),
         advice.imbalance
-    ));
+    );
     text.push_str(&moves(report, advice.moved));
     text
 }

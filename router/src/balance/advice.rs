@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::evaluation::Sheet;
+use super::evaluation::{Sheet, capacities};
 use super::{Balance, EVEN, Evaluation, ExporterLoad, Load, Measure};
 
 /// The most exporters that are to be pinned: who pins more has a table to keep.
@@ -25,9 +25,10 @@ pub struct Pinned {
 /// Pins and weights that make a split more even.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Advice {
-    /// The exporters to pin, the heaviest first.
+    /// The exporters to pin, the heaviest first. None where weights alone help.
     pub pins: Vec<Pinned>,
-    /// The weights to fill the table by. A collector that pinned exporters alone fill gets 0.
+    /// The weights to fill the table by. A collector that pinned exporters alone fill gets 0, also where they are pinned
+    /// already.
     pub weights: Vec<u32>,
     /// The imbalance with these pins and weights.
     pub imbalance: f64,
@@ -44,7 +45,7 @@ impl Balance {
         if before <= EVEN {
             return None;
         }
-        let capacities = if evaluation.collectors.is_some() {
+        let weights = if evaluation.collectors.is_some() {
             self.weights.clone()
         } else {
             vec![1; evaluation.split.shards.get() as usize]
@@ -53,8 +54,8 @@ impl Balance {
             balance: self,
             evaluation,
             measure,
-            weights: capacities.clone(),
-            capacities,
+            capacities: capacities(&weights),
+            weights,
             own: Vec::new(),
         };
         let heaviest = self.heaviest(measure);
@@ -63,8 +64,8 @@ impl Balance {
             .filter(|exporter| exporter.pinned.is_none())
             .collect();
         plan.give_own_collectors(&mut free);
-        let floor = evaluation.floor(measure).unwrap_or(1.0);
-        let enough = EVEN.max(floor + GAIN);
+        let floor = evaluation.floor(measure).map(|floor| floor.imbalance);
+        let enough = EVEN.max(floor.unwrap_or(1.0) + GAIN);
         let mut best = plan.with_pins(&[])?;
         for pins in 1..=free.len().min(PINS_MAX) {
             if best.imbalance <= enough {
@@ -83,36 +84,64 @@ struct Plan<'b> {
     balance: &'b Balance,
     evaluation: &'b Evaluation,
     measure: Measure,
-    capacities: Vec<u32>,
+    capacities: Vec<f64>,
     weights: Vec<u32>,
     /// Exporters with a collector of their own.
     own: Vec<(ExporterLoad, usize)>,
 }
 
 impl Plan<'_> {
-    /// Gives exporters that fill a collector alone one of their own, from the strongest down, as long as others are left
-    /// for the rest.
+    /// Takes out of the table what pins fill: collectors that have enough by the pins that there are, and one for each
+    /// exporter that fills a collector alone, from the heaviest down, as long as others are left for the rest.
     fn give_own_collectors(&mut self, free: &mut Vec<ExporterLoad>) {
-        let mut rest: u64 = free.iter().map(|e| e.load.of(self.measure)).sum();
-        while self.own.len() < PINS_MAX
-            && let Some(exporter) = free.first().copied()
-        {
-            let left: u64 = self.weights.iter().copied().map(u64::from).sum();
-            let strongest = self.weights.iter().enumerate().rev();
-            let Some((collector, weight)) = strongest.max_by_key(|(_, weight)| **weight) else {
+        let measure = self.measure;
+        let load = |exporter: &ExporterLoad| exporter.load.of(measure) as f64;
+        let mut pinned = vec![0.0; self.weights.len()];
+        for exporter in &self.balance.exporters {
+            if let Some(pinned) = exporter.pinned.and_then(|part| pinned.get_mut(part)) {
+                *pinned += load(exporter);
+            }
+        }
+        let mut rest: f64 = free.iter().map(load).sum();
+        loop {
+            let weighted = || {
+                let parts = self.weights.iter().zip(&pinned).enumerate();
+                parts.filter(|(_, (weight, _))| **weight > 0)
+            };
+            if weighted().count() < 2 {
+                return;
+            }
+            let left: f64 = weighted().map(|(_, (weight, _))| f64::from(*weight)).sum();
+            let all = rest + weighted().map(|(_, (_, pinned))| *pinned).sum::<f64>();
+            let even = |weight: u32| all * f64::from(weight) / left;
+            let full = weighted()
+                .find(|(_, (weight, pinned))| **pinned > 0.0 && **pinned >= even(**weight));
+            if let Some((collector, _)) = full {
+                self.take_out(collector);
+                continue;
+            }
+            let Some(exporter) = free.first().copied() else {
                 return;
             };
-            let load = exporter.load.of(self.measure);
-            let even = rest as f64 * f64::from(*weight) / left as f64;
-            if u64::from(*weight) == left || (load as f64) < even {
+            // Of those that are equally strong the one with the least pinned to it, and of these the first.
+            let strongest =
+                weighted().min_by(|(_, a), (_, b)| b.0.cmp(a.0).then(a.1.total_cmp(b.1)));
+            let Some((collector, (weight, _))) = strongest else {
+                return;
+            };
+            if load(&exporter) < even(*weight) || self.own.len() >= PINS_MAX {
                 return;
             }
-            if let Some(weight) = self.weights.get_mut(collector) {
-                *weight = 0;
-            }
-            rest -= load;
+            self.take_out(collector);
+            rest -= load(&exporter);
             self.own.push((exporter, collector));
             free.remove(0);
+        }
+    }
+
+    fn take_out(&mut self, collector: usize) {
+        if let Some(weight) = self.weights.get_mut(collector) {
+            *weight = 0;
         }
     }
 
@@ -139,8 +168,8 @@ impl Plan<'_> {
         for pin in pins {
             let filled = |collector: usize, load: &Load| {
                 let capacity = self.weights.get(collector).copied().unwrap_or(0);
-                let load = load.of(self.measure) + pin.load.of(self.measure);
-                load as f64 / f64::from(capacity)
+                let load = load.of(self.measure) as f64 + pin.load.of(self.measure) as f64;
+                load / f64::from(capacity)
             };
             let (collector, _) = loads
                 .iter()

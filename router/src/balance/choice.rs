@@ -42,11 +42,7 @@ impl Balance {
             self.evaluations
                 .iter()
                 .enumerate()
-                .filter_map(|(index, e)| {
-                    let fits = self.weights.is_empty() || e.collectors.is_some();
-                    let imbalance = e.imbalance(measure).filter(|_| fits)?;
-                    Some((index, e, imbalance))
-                })
+                .filter_map(|(index, e)| Some((index, e, e.imbalance(measure)?)))
         };
         let (lowest, _, least) = eligible().min_by(|a, b| a.2.total_cmp(&b.2))?;
         if self.weights.is_empty() {

@@ -30,6 +30,26 @@ pub struct PeakSecond {
     pub imbalance: Option<f64>,
 }
 
+/// What no split into as many parts can go below, as long as pins and weights stay.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Floor {
+    /// The imbalance.
+    pub imbalance: f64,
+    /// What makes it.
+    pub cause: FloorCause,
+}
+
+/// What makes a floor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FloorCause {
+    /// This exporter, which is the heaviest that is not pinned, alone.
+    Exporter(IpAddr),
+    /// What is pinned to this collector alone.
+    Pins(usize),
+    /// Collectors of weight 0 get less than their share: the others have to take it.
+    WeightZero,
+}
+
 /// What a split would have meant for the loads that were counted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evaluation {
@@ -44,25 +64,29 @@ pub struct Evaluation {
     /// Exporters that the split would send to another collector than now; `None` where that is not known.
     pub moved: Option<u64>,
     imbalance: [Option<f64>; 3],
-    floor: [Option<f64>; 3],
+    floor: [Option<Floor>; 3],
     peaks: [Option<PeakSecond>; 3],
 }
 
 impl Evaluation {
     /// The largest load over what would be even: of collectors by their weights, or of shards where there are no
-    /// collectors. 1 is even; `None` where nothing was counted.
+    /// collectors. 1 is even; `None` where nothing was counted, or there are too few shards for the collectors.
+    ///
+    /// A collector of weight 0 has a share only where something of what was counted is pinned to it: how strong it is
+    /// is not known, and taken to be the mean of the others.
     #[must_use]
     pub const fn imbalance(&self, measure: Measure) -> Option<f64> {
         self.imbalance[measure as usize]
     }
 
-    /// The imbalance that no split into as many parts can go below: what the heaviest exporter alone makes.
+    /// The imbalance that no split into as many parts can go below; `None` as for [`imbalance`](Self::imbalance).
     #[must_use]
-    pub const fn floor(&self, measure: Measure) -> Option<f64> {
+    pub const fn floor(&self, measure: Measure) -> Option<Floor> {
         self.floor[measure as usize]
     }
 
-    /// The second in which the fullest had the most to take; `None` where the samples had no time.
+    /// The second in which the fullest had the most to take; `None` where the samples had no time, and as for
+    /// [`imbalance`](Self::imbalance).
     #[must_use]
     pub const fn peak(&self, measure: Measure) -> Option<PeakSecond> {
         self.peaks[measure as usize]
@@ -110,7 +134,7 @@ impl Balance {
         let knows_current = current.is_some();
         let evaluations = sheets
             .into_iter()
-            .map(|sheet| sheet.evaluate(&exporters, &total, knows_current))
+            .map(|sheet| sheet.evaluate(&exporters, knows_current))
             .collect();
         Self {
             exporters,
@@ -152,34 +176,61 @@ pub(super) struct Sheet {
     split: Split,
     /// Where there are collectors, and enough shards for them.
     table: Option<Table>,
-    /// What each part should have to take, relative to the others: a collector's weight, or 1 for each shard.
-    capacities: Vec<u32>,
-    peaks: [Option<PeakSecond>; 3],
+    /// Whether its loads mean something: there are no collectors, or enough shards for them.
+    fits: bool,
+    /// The parts by their weights in the table; 1 for each shard.
+    weights: Vec<u32>,
+    /// What each part should have to take, relative to the others.
+    capacities: Vec<f64>,
+    peaks: [Option<Peak>; 3],
+}
+
+/// A worst second so far. What its imbalance is turns out at the end, when it is known which collectors get something.
+#[derive(Clone)]
+struct Peak {
+    second: u64,
+    largest: u64,
+    loads: Vec<u64>,
+}
+
+/// How strong collectors of these weights are. Where the weight is 0 it is not known: as the mean of the others.
+pub(super) fn capacities(weights: &[u32]) -> Vec<f64> {
+    let weighted = || weights.iter().filter(|weight| **weight > 0);
+    let sum: f64 = weighted().copied().map(f64::from).sum();
+    let mean = sum / weighted().count().max(1) as f64;
+    let capacity = |weight: &u32| match weight {
+        0 => mean,
+        weight => f64::from(*weight),
+    };
+    weights.iter().map(capacity).collect()
 }
 
 impl Sheet {
     pub(super) fn new(split: Split, weights: &[u32]) -> Self {
-        Self::with_capacities(split, weights, weights)
+        Self::with_capacities(split, weights, &capacities(weights))
     }
 
     /// A table filled by `weights`, of collectors that are as strong as `capacities` say.
-    pub(super) fn with_capacities(split: Split, weights: &[u32], capacities: &[u32]) -> Self {
+    pub(super) fn with_capacities(split: Split, weights: &[u32], capacities: &[f64]) -> Self {
         let table = Table::new(split.shards, weights).ok();
-        let capacities = match &table {
-            Some(_) => capacities.to_vec(),
-            None => vec![1; split.shards.get() as usize],
+        let shards = split.shards.get() as usize;
+        let (weights_of_parts, capacities) = match &table {
+            Some(_) => (weights.to_vec(), capacities.to_vec()),
+            None => (vec![1; shards], vec![1.0; shards]),
         };
         Self {
             split,
+            fits: table.is_some() || weights.is_empty(),
             table,
+            weights: weights_of_parts,
             capacities,
-            peaks: [None; 3],
+            peaks: [const { None }; 3],
         }
     }
 
     /// How many collectors, or shards, there are.
     pub(super) fn parts(&self) -> usize {
-        self.capacities.len()
+        self.weights.len()
     }
 
     /// Where an exporter's load goes. A pinned exporter goes to no shard.
@@ -195,48 +246,82 @@ impl Sheet {
 
     /// Keeps a second with these loads if the fullest part never had more to take.
     pub(super) fn see_second(&mut self, second: u64, parts: &[Load]) {
-        for measure in Measure::ALL {
+        for (measure, peak) in Measure::ALL.into_iter().zip(&mut self.peaks) {
             let largest = parts.iter().map(|part| part.of(measure)).max().unwrap_or(0);
-            let peak = self.peaks[measure as usize];
-            if largest > peak.map_or(0, |peak| peak.largest) {
-                self.peaks[measure as usize] = Some(PeakSecond {
+            if largest > peak.as_ref().map_or(0, |peak| peak.largest) {
+                *peak = Some(Peak {
                     second,
                     largest,
-                    imbalance: self.imbalance(parts, measure),
+                    loads: of(parts, measure),
                 });
             }
         }
     }
 
-    /// The largest load over the even one. Parts without capacity are left out: there is nothing even about them.
+    /// The largest load over the even one.
     pub(super) fn imbalance(&self, parts: &[Load], measure: Measure) -> Option<f64> {
-        let counted = || {
-            let capacities = self.capacities.iter().copied();
-            parts
-                .iter()
-                .map(|load| load.of(measure) as f64)
-                .zip(capacities.map(f64::from))
-                .filter(|(_, capacity)| *capacity > 0.0)
-        };
-        let load: f64 = counted().map(|(load, _)| load).sum();
-        let capacity: f64 = counted().map(|(_, capacity)| capacity).sum();
-        let even = load / capacity;
-        (load > 0.0).then(|| {
-            counted()
-                .map(|(load, capacity)| load / capacity / even)
-                .fold(1.0, f64::max)
-        })
+        let loads = of(parts, measure);
+        imbalance(&loads, &self.shared(&loads))
     }
 
-    /// What the heaviest exporter alone makes, where it goes to the strongest collector.
-    fn floor(&self, exporters: &[ExporterLoad], total: &Load, measure: Measure) -> Option<f64> {
-        let heaviest = exporters.iter().map(|e| e.load.of(measure)).max()?;
-        let total = total.of(measure);
-        let capacity: f64 = self.capacities.iter().copied().map(f64::from).sum();
-        let strongest = self.capacities.iter().copied().max()?;
-        (total > 0 && strongest > 0).then(|| {
-            let even = total as f64 * f64::from(strongest) / capacity;
-            (heaviest as f64 / even).max(1.0)
+    /// The capacities that share in these loads, which are of all time: a part of weight 0 that gets nothing has none.
+    fn shared(&self, loads: &[u64]) -> Vec<f64> {
+        let parts = loads.iter().zip(&self.weights).zip(&self.capacities);
+        parts
+            .map(|((load, weight), capacity)| match (load, weight) {
+                (0, 0) => 0.0,
+                _ => *capacity,
+            })
+            .collect()
+    }
+
+    fn floor(&self, exporters: &[ExporterLoad], measure: Measure) -> Option<Floor> {
+        let mut pinned = vec![0; self.parts()];
+        let mut free: u64 = 0;
+        let mut heaviest: Option<(u64, IpAddr)> = None;
+        for exporter in exporters {
+            let load = exporter.load.of(measure);
+            match exporter.pinned.and_then(|part| pinned.get_mut(part)) {
+                Some(pinned) => *pinned = load.saturating_add(*pinned),
+                None => {
+                    free = load.saturating_add(free);
+                    if heaviest.is_none_or(|(most, _)| most < load) {
+                        heaviest = Some((load, exporter.exporter));
+                    }
+                }
+            }
+        }
+        let shared = self.shared(&pinned);
+        let weighted = || {
+            let parts = self.weights.iter().zip(&shared).zip(&pinned);
+            parts.filter(|((weight, _), _)| **weight > 0)
+        };
+        let sum =
+            |loads: &mut dyn Iterator<Item = &u64>| -> f64 { loads.map(|load| *load as f64).sum() };
+        let total = free as f64 + sum(&mut pinned.iter());
+        let even = total / shared.iter().sum::<f64>();
+        let strongest = weighted().map(|((_, of), _)| *of).fold(0.0, f64::max);
+        let exporter = heaviest.map(|(load, exporter)| Floor {
+            imbalance: load as f64 / strongest / even,
+            cause: FloorCause::Exporter(exporter),
+        });
+        let pins = pinned.iter().zip(&shared).enumerate();
+        let pins = pins.filter(|(_, (load, _))| **load > 0);
+        let pins = pins.map(|(part, (load, of))| Floor {
+            imbalance: *load as f64 / of / even,
+            cause: FloorCause::Pins(part),
+        });
+        let left = free as f64 + sum(&mut weighted().map(|(_, pinned)| pinned));
+        let others = Floor {
+            imbalance: left / weighted().map(|((_, of), _)| *of).sum::<f64>() / even,
+            cause: FloorCause::WeightZero,
+        };
+        // Of equals `max_by` takes the last: an exporter is the plainest cause.
+        let causes = std::iter::once(others).chain(pins).chain(exporter);
+        let floor = causes.max_by(|a, b| a.imbalance.total_cmp(&b.imbalance))?;
+        (total > 0.0).then_some(Floor {
+            imbalance: floor.imbalance.max(1.0),
+            ..floor
         })
     }
 
@@ -252,7 +337,7 @@ impl Sheet {
         parts
     }
 
-    fn evaluate(self, exporters: &[ExporterLoad], total: &Load, knows_current: bool) -> Evaluation {
+    fn evaluate(self, exporters: &[ExporterLoad], knows_current: bool) -> Evaluation {
         let mut shards = vec![Load::default(); self.split.shards.get() as usize];
         for exporter in exporters.iter().filter(|e| e.pinned.is_none()) {
             let shard = self.split.hash.shard(exporter.exporter, self.split.shards);
@@ -267,15 +352,44 @@ impl Sheet {
             });
             moved.count() as u64
         });
+        let measures = Measure::ALL.map(|measure| self.fits.then_some(measure));
         Evaluation {
             split: self.split,
             prime: is_prime(self.split.shards.get()),
-            imbalance: Measure::ALL.map(|measure| self.imbalance(&parts, measure)),
-            floor: Measure::ALL.map(|measure| self.floor(exporters, total, measure)),
+            imbalance: measures.map(|measure| self.imbalance(&parts, measure?)),
+            floor: measures.map(|measure| self.floor(exporters, measure?)),
+            peaks: measures.map(|measure| self.peak(&parts, measure?)),
             shards,
             collectors: self.table.is_some().then_some(parts),
             moved,
-            peaks: self.peaks,
         }
     }
+
+    fn peak(&self, parts: &[Load], measure: Measure) -> Option<PeakSecond> {
+        let peak = self.peaks[measure as usize].as_ref()?;
+        let shared = self.shared(&of(parts, measure));
+        Some(PeakSecond {
+            second: peak.second,
+            largest: peak.largest,
+            imbalance: imbalance(&peak.loads, &shared),
+        })
+    }
+}
+
+fn of(parts: &[Load], measure: Measure) -> Vec<u64> {
+    parts.iter().map(|part| part.of(measure)).collect()
+}
+
+/// The largest load over the even one. Parts without capacity are left out.
+fn imbalance(loads: &[u64], capacities: &[f64]) -> Option<f64> {
+    let load: f64 = loads.iter().map(|load| *load as f64).sum();
+    let capacity: f64 = capacities.iter().sum();
+    let even = load / capacity;
+    (load > 0.0).then(|| {
+        let parts = loads.iter().zip(capacities);
+        parts
+            .filter(|(_, capacity)| **capacity > 0.0)
+            .map(|(load, capacity)| *load as f64 / capacity / even)
+            .fold(1.0, f64::max)
+    })
 }

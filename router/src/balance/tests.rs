@@ -5,6 +5,7 @@ use forebay_wire::Message;
 use super::*;
 
 mod records;
+mod weights;
 
 fn splits(shards: impl IntoIterator<Item = u32>, hashes: &[Hash]) -> Vec<Split> {
     let mut splits = Vec::new();
@@ -127,7 +128,13 @@ fn the_floor_is_what_the_heaviest_exporter_makes() {
     let exporters = (0..100).map(|n| (n, if n == 0 { 99 } else { 1 }));
     let balance = balance(exporters, splits([4], &[Hash::Address]), &[]);
     let evaluation = &balance.evaluations[0];
-    assert_eq!(evaluation.floor(Measure::Records), Some(2.0));
+    assert_eq!(
+        evaluation.floor(Measure::Records),
+        Some(Floor {
+            imbalance: 2.0,
+            cause: FloorCause::Exporter(exporter(0))
+        })
+    );
     assert!(evaluation.imbalance(Measure::Records) > Some(2.0));
 }
 
@@ -147,6 +154,9 @@ fn a_split_with_too_few_shards_for_the_collectors_is_not_chosen() {
     let exporters = (0..30).map(|n| (n, 10));
     let balance = balance(exporters, splits(2..=5, &[Hash::Address]), &[1, 1, 1]);
     assert_eq!(balance.evaluations[0].collectors, None);
+    // What its shards have to take would say nothing of collectors.
+    assert_eq!(balance.evaluations[0].imbalance(Measure::Records), None);
+    assert_eq!(balance.evaluations[0].floor(Measure::Records), None);
     let choice = balance.choose(Measure::Records).expect("a choice");
     assert_eq!(balance.evaluations[choice.index].split.shards.get(), 3);
     let none = super::tests::balance([(1, 1)], splits([2], &BOTH), &[1, 1, 1]);
@@ -284,7 +294,8 @@ fn an_exporter_that_fills_a_collector_gets_one_of_its_own() {
     let exporters = (0..=60).map(|n| (n, if n == 0 { 600 } else { 10 }));
     let balance = balance(exporters, splits([3], &[Hash::Address]), &[1, 1, 1]);
     let evaluation = &balance.evaluations[0];
-    assert_eq!(evaluation.floor(Measure::Records), Some(1.5));
+    let floor = evaluation.floor(Measure::Records).expect("counted");
+    assert_eq!(floor.imbalance, 1.5);
     let before = evaluation.imbalance(Measure::Records);
     assert!(before > Some(1.9), "{before:?}");
     let advice = balance

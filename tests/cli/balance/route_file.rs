@@ -76,9 +76,16 @@ collector = \"192.0.2.1:9995\"
 ";
     assert_eq!(fs::read_to_string(&route).unwrap(), expected);
     assert!(!fs::exists(folder.path("route.toml.new")).unwrap());
-    // Once it is in use, nothing moves.
+    // Once it is in use, nothing moves, and it is as even as was said.
     let arguments = [&["balance", &list, "--current", &route][..], &shards];
-    assert_eq!(recommended(&arguments.concat())["moved"], 0);
+    let found = recommended(&arguments.concat());
+    assert_eq!(found["moved"], 0);
+    assert_eq!(found["imbalance"], 1.5);
+    assert_eq!(found["advice"], Value::Null);
+    assert_eq!(
+        found["text"][1],
+        "no hash can make it even: what is pinned to 192.0.2.1:9995 is 1.50 times its share"
+    );
 }
 
 #[test]
@@ -141,6 +148,34 @@ hash = \"xxh3\"
 down = \"hold\"
 ";
     assert_eq!(settings, expected);
+}
+
+#[test]
+fn pins_that_are_there_do_not_hide_what_helps_besides() {
+    let folder = Folder::new();
+    let list = heavy(&folder);
+    let current = folder.write(
+        "current.toml",
+        "listen = ['127.0.0.1:2055']\n[[route]]\nversions = [5, 9, 10]\ncollectors = ['192.0.2.1:9995', '192.0.2.2:9995', '192.0.2.3:9995']\n\
+         shards = 3\npin = [{ exporter = '10.0.0.77', collector = '192.0.2.2:9995' }]\n",
+    );
+    let text = done(&[
+        "balance",
+        &list,
+        "--current",
+        &current,
+        "--shards",
+        "3",
+        "--hash",
+        "address",
+    ]);
+    let expected = "
+recommended: 3 shards by address: the fullest of 3 collectors gets 2.00 times its share of the records, and no split \
+that was tried is more even
+no hash can make it even: what is pinned to 192.0.2.2:9995 is 1.50 times its share
+give 192.0.2.2:9995 weight 0: the fullest then gets 1.50 times its share; 20 of 31 exporters move
+";
+    assert!(text.ends_with(expected), "{text}");
 }
 
 #[test]
