@@ -1,5 +1,6 @@
 //! `forebay balance`: which split of the exporters over collectors is even.
 
+use std::fs;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -81,6 +82,28 @@ pub(crate) struct Flags {
     json: bool,
 }
 
+impl Flags {
+    /// What is read must not be replaced by what is written.
+    fn check_outputs(&self) -> Result<()> {
+        for (flag, path) in [("--output", &self.output), ("--plot", &self.plot)] {
+            let Some(Ok(whole)) = path.as_ref().map(fs::canonicalize) else {
+                continue;
+            };
+            let mut inputs = self.inputs.iter();
+            if let Some(input) =
+                inputs.find(|input| fs::canonicalize(input).is_ok_and(|is| is == whole))
+            {
+                let what = format!(
+                    "{flag}: {} is an input, and would be replaced",
+                    input.display()
+                );
+                return Err(WrongUsage(what).into());
+            }
+        }
+        Ok(())
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum HashFlag {
     /// The address as an integer
@@ -120,6 +143,10 @@ impl Report<'_> {
 
 pub(crate) fn run(flags: &Flags) -> Result<Outcome> {
     let kind = input::kind(&flags.inputs)?;
+    if let Some(path) = &flags.plot {
+        plot::check(path)?;
+    }
+    flags.check_outputs()?;
     let current = match &flags.current {
         Some(path) => Some(Current::load(path, &flags.versions)?),
         None => None,

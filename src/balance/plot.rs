@@ -9,6 +9,7 @@ use forebay_router::balance::Evaluation;
 use plotters::prelude::*;
 
 use super::Report;
+use crate::outcome::WrongUsage;
 
 const SIZE: (u32, u32) = (900, 520);
 
@@ -19,6 +20,24 @@ const FONT: &str = "sans-serif";
 
 /// A point for each number of shards.
 type Points = Vec<(f64, f64)>;
+
+/// What a picture may be written to.
+///
+/// # Errors
+/// The name says that something else is wanted.
+pub(super) fn check(path: &Path) -> Result<()> {
+    if path
+        .extension()
+        .is_some_and(|is| is.eq_ignore_ascii_case("svg"))
+    {
+        return Ok(());
+    }
+    let what = format!(
+        "--plot: {} is no .svg, and nothing else is drawn",
+        path.display()
+    );
+    Err(WrongUsage(what).into())
+}
 
 /// Draws the report to a file.
 pub(super) fn write(report: &Report<'_>, path: &Path) -> Result<()> {

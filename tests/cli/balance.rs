@@ -240,6 +240,8 @@ fn what_is_asked_wrongly_is_told_before_anything_is_read() {
         (&["a.csv", "--shrads", "7"], "'--shards'"),
         (&[], "<INPUT>"),
         (&["https://127.0.0.1:9180"], "write http://"),
+        (&["a.csv", "--plot", "a.png"], "a.png is no .svg"),
+        (&["a.csv", "--plot", "svg"], "svg is no .svg"),
     ] {
         let arguments = [&["balance"], arguments].concat();
         let line = fails(2, &arguments);
