@@ -5,12 +5,12 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use forebay_router::Hash;
 use forebay_router::balance::{Advice, Balance, Choice, Counter, Measure, Setup};
 
-use crate::outcome::{Outcome, WrongUsage};
+use crate::outcome::{Outcome, WrongUsage, complain};
 use crate::units::export_version;
 
 mod collectors;
@@ -38,6 +38,9 @@ const EXPORTERS_MAX: usize = 262_144;
 /// For each number of shards and each hash: how much more than its share the fullest collector (or shard) would have had
 /// to take. INPUT is a capture (pcap, pcapng; - is standard input), http://ADDR:PORT of a running router or collector, or
 /// a .csv of exporters and their rates; several of a kind are added up.
+///
+/// A .csv has a header line of exporter and one or more of datagrams, records and bytes (per second; k, M and G may
+/// stand behind a number); without a header, each line is an exporter and its records.
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
     /// Captures, status addresses, or exporters with their rates
@@ -69,7 +72,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = export_version)]
     versions: Vec<u8>,
 
-    /// Write the recommended split, with the pins that go with it, as a configuration of `forebay route`
+    /// Write the recommended split, with the pins that go with it, as a configuration of `forebay route`; what is there is replaced
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -173,6 +176,12 @@ pub(crate) fn run(flags: &Flags) -> Result<Outcome> {
         .as_ref()
         .map(|current| |exporter: IpAddr| collectors.index(current.collector_of(exporter)?));
     let balance = counter.finish(now.as_ref().map(|now| now as _));
+    if balance.exporters.is_empty() {
+        bail!(input::nothing(kind, &flags.inputs, &versions, &tally));
+    }
+    for torn in &tally.torn {
+        complain(torn);
+    }
 
     let measure = balance.measure();
     let choice = balance.choose(measure);

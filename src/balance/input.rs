@@ -2,14 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use forebay_router::balance::{Counter, Load, RecordCounter};
-use forebay_udp::capture::CaptureReader;
+use forebay_udp::capture::{CaptureError, CaptureReader};
 use forebay_wire::Message;
 
-use super::{rates, stats};
+use super::rates::{self, Columns};
+use super::stats::{self, Origin};
 use crate::outcome::WrongUsage;
-use crate::progress::{StatusLine, thousands};
+use crate::progress::{StatusLine, counted, thousands};
 
 /// What an input is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub(super) struct Tally {
     pub(super) estimated_records: u64,
     /// Datagrams that are no message of a version that is counted.
     pub(super) other_datagrams: u64,
+    /// Captures that were not read to their end, and why.
+    pub(super) torn: Vec<String>,
 }
 
 /// The kind of all inputs.
@@ -62,7 +65,36 @@ pub(super) fn kind(inputs: &[PathBuf]) -> Result<Kind> {
     Ok(first)
 }
 
+/// Why there is nothing to balance in inputs of which no exporter was counted.
+pub(super) fn nothing(kind: Kind, inputs: &[PathBuf], versions: &[u8], tally: &Tally) -> String {
+    let names: Vec<String> = inputs
+        .iter()
+        .map(|input| input.display().to_string())
+        .collect();
+    let versions: Vec<String> = versions.iter().map(ToString::to_string).collect();
+    let versions = versions.join(", ");
+    let why = match (kind, tally.other_datagrams) {
+        (Kind::Capture, 0) => "no UDP datagram is in it".to_owned(),
+        (Kind::Capture, datagrams) => format!(
+            "none of its {} is a message of the versions that count ({versions})",
+            counted(datagrams, "UDP datagram")
+        ),
+        (Kind::Status, _) => {
+            format!("no exporter was heard yet, or none with the versions that count ({versions})")
+        }
+        (Kind::Rates, _) => "no exporter with a rate above 0 is in it".to_owned(),
+    };
+    let mut text = format!("nothing to balance in {}: {why}", names.join(", "));
+    for torn in &tally.torn {
+        text.push_str(&format!("; {torn}"));
+    }
+    text
+}
+
 /// Counts all inputs.
+///
+/// # Errors
+/// One cannot be read, or they do not add up.
 pub(super) fn read(
     kind: Kind,
     inputs: &[PathBuf],
@@ -74,15 +106,53 @@ pub(super) fn read(
         ..Tally::default()
     };
     let mut records = RecordCounter::default();
+    let mut first = None;
     for input in inputs {
-        match kind {
-            Kind::Capture => capture(input, versions, &mut records, counter, &mut tally)?,
-            Kind::Status => stats::read(&input.to_string_lossy(), versions, counter)?,
-            Kind::Rates => rates::read(input, counter)?,
-        }
+        let content = match kind {
+            Kind::Capture => {
+                capture(input, versions, &mut records, counter, &mut tally)?;
+                Content::Capture
+            }
+            Kind::Status => {
+                let origin = stats::read(&input.to_string_lossy(), versions, counter)?;
+                Content::Status(origin)
+            }
+            Kind::Rates => match rates::read(input, counter)? {
+                Some(columns) => Content::Rates(columns),
+                // It is empty.
+                None => continue,
+            },
+        };
+        let (first_input, first) = first.get_or_insert_with(|| (input, content.clone()));
+        content.check_beside(input, first, first_input)?;
         counter.next_input();
     }
     Ok(tally)
+}
+
+/// What an input says of exporters. Where inputs say different things, one half of a sum would be missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Content {
+    Capture,
+    Status(Origin),
+    Rates(Columns),
+}
+
+impl Content {
+    fn check_beside(&self, input: &Path, other: &Self, other_input: &Path) -> Result<()> {
+        let (input, other_input) = (input.display(), other_input.display());
+        let what = match (other, self) {
+            (Self::Status(other), Self::Status(own)) if other != own => format!(
+                "{other_input} is a {other} and {input} a {own}: what one sends, the other receives, so that it would count \
+                 twice: give addresses of routers or of collectors"
+            ),
+            (Self::Rates(other), Self::Rates(own)) if other != own => format!(
+                "{other_input} has {other} and {input} has {own}: they do not add up: give lists of the same columns"
+            ),
+            _ => return Ok(()),
+        };
+        Err(WrongUsage(what).into())
+    }
 }
 
 fn capture(
@@ -92,10 +162,25 @@ fn capture(
     counter: &mut Counter<'_>,
     tally: &mut Tally,
 ) -> Result<()> {
-    let mut capture = CaptureReader::open(path)?;
+    let mut capture = CaptureReader::open(path).map_err(|error| match error {
+        CaptureError::NotACapture { .. } => {
+            Error::msg(format!("{error}; a list of exporters is named .csv"))
+        }
+        error => error.into(),
+    })?;
     let mut line = StatusLine::new();
     let mut datagrams: u64 = 0;
-    while let Some(datagram) = capture.next()? {
+    loop {
+        let datagram = match capture.next() {
+            Ok(Some(datagram)) => datagram,
+            Ok(None) => return Ok(()),
+            // What comes before that counts, as wherever captures are read whole.
+            Err(error @ (CaptureError::TornTail { .. } | CaptureError::Damaged { .. })) => {
+                tally.torn.push(error.to_string());
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
         datagrams += 1;
         if datagrams.is_multiple_of(1 << 16) {
             line.show(|| format!("{}: {} datagrams", path.display(), thousands(datagrams)));
@@ -115,7 +200,6 @@ fn capture(
         let second = datagram.received_ns / 1_000_000_000;
         counter.add(datagram.source.ip(), Some(second), &load);
     }
-    Ok(())
 }
 
 #[cfg(test)]

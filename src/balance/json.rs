@@ -39,6 +39,7 @@ pub(super) fn text(report: &Report<'_>) -> String {
             "other_datagrams": tally.other_datagrams,
             "beyond_limit": balance.beyond_limit.datagrams,
         },
+        "torn": tally.torn,
         "measure": report.measure.name(),
         "collectors": collectors(report, &balance.weights),
         "heaviest": heaviest,

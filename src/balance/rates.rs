@@ -9,7 +9,9 @@
 //! A line of two cells without a header is an exporter and its records a second. Quotes around a cell, blank lines and
 //! lines that begin with `#` are allowed.
 
-use std::fs;
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -24,22 +26,58 @@ const BYTES_MAX: u64 = 64 << 20;
 
 const COLUMNS: [&str; 4] = ["exporter", "datagrams", "records", "bytes"];
 
-/// Counts the rates in a file.
-pub(super) fn read(path: &Path, counter: &mut Counter<'_>) -> Result<()> {
+/// The index of the column that names who sends.
+const EXPORTER: usize = 0;
+
+/// Which rates a list has, whatever their order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Columns(Vec<usize>);
+
+impl Columns {
+    fn of(columns: &[usize]) -> Self {
+        let mut rates = columns.to_vec();
+        rates.retain(|column| *column != EXPORTER);
+        rates.sort_unstable();
+        Self(rates)
+    }
+}
+
+impl fmt::Display for Columns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.0.iter().filter_map(|column| COLUMNS.get(*column));
+        f.write_str(&names.copied().collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// Counts the rates in a file; `None` of a file without any.
+pub(super) fn read(path: &Path, counter: &mut Counter<'_>) -> Result<Option<Columns>> {
     let name = path.display();
-    let bytes = fs::metadata(path).map(|metadata| metadata.len());
-    if bytes.is_ok_and(|bytes| bytes > BYTES_MAX) {
+    let mut bytes = Vec::new();
+    // What is no file may have no end.
+    File::open(path)
+        .and_then(|file| file.take(BYTES_MAX + 1).read_to_end(&mut bytes))
+        .with_context(|| format!("cannot read {name}"))?;
+    if bytes.len() as u64 > BYTES_MAX {
         bail!("{name} is larger than 64 MiB: that is no list of exporters");
     }
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
-    parse(&text, &mut |exporter, load| {
+    let text = str::from_utf8(&bytes).map_err(|error| {
+        let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        anyhow::anyhow!(
+            "{name}:{line}: there is something that is not UTF-8: save the list as UTF-8"
+        )
+    })?;
+    parse(text, &mut |exporter, load| {
         counter.add(exporter, None, load);
     })
     .map_err(|(line, what)| anyhow::anyhow!("{name}:{line}: {what}"))
 }
 
-/// Hands over each line; an error comes with the line's number.
-fn parse(text: &str, add: &mut impl FnMut(IpAddr, &Load)) -> Result<(), (usize, String)> {
+/// Hands over each line, and returns the columns, if there are any; an error comes with the line's number.
+fn parse(
+    text: &str,
+    add: &mut impl FnMut(IpAddr, &Load),
+) -> Result<Option<Columns>, (usize, String)> {
     let mut columns: Option<Vec<usize>> = None;
     for (line, number) in text.lines().zip(1..) {
         let line = line.trim().trim_start_matches('\u{feff}');
@@ -56,7 +94,7 @@ fn parse(text: &str, add: &mut impl FnMut(IpAddr, &Load)) -> Result<(), (usize, 
                 let is_data = cells.iter().any(|cell| cell.parse::<IpAddr>().is_ok());
                 let found = if is_data {
                     // The exporter and its records.
-                    vec![0, 2]
+                    vec![EXPORTER, 2]
                 } else {
                     header(&cells).map_err(|what| (number, what))?
                 };
@@ -70,7 +108,7 @@ fn parse(text: &str, add: &mut impl FnMut(IpAddr, &Load)) -> Result<(), (usize, 
         let (exporter, load) = row(&cells, columns).map_err(|what| (number, what))?;
         add(exporter, &load);
     }
-    Ok(())
+    Ok(columns.map(|columns| Columns::of(&columns)))
 }
 
 /// The columns in their order, as indexes into [`COLUMNS`].
@@ -90,7 +128,7 @@ fn header(cells: &[&str]) -> Result<Vec<usize>, String> {
         }
         columns.push(column);
     }
-    if !columns.contains(&0) || columns.len() < 2 {
+    if !columns.contains(&EXPORTER) || columns.len() < 2 {
         return Err("a column \"exporter\" and one of rates are needed".to_owned());
     }
     Ok(columns)
@@ -112,8 +150,8 @@ fn row(cells: &[&str], columns: &[usize]) -> Result<(IpAddr, Load), String> {
                 .map(|Rate(rate)| rate)
                 .map_err(|error| error.to_string())
         };
-        match column {
-            0 => {
+        match *column {
+            EXPORTER => {
                 let address = cell.parse::<IpAddr>();
                 exporter = Some(address.map_err(|_| format!("\"{cell}\" is no IP address"))?);
             }

@@ -1,9 +1,10 @@
 //! What a running router or collector has received of each exporter: its `/stats`.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use forebay_router::balance::{Counter, Load};
 use serde::Deserialize;
 
@@ -20,30 +21,69 @@ pub(super) fn is_url(input: &str) -> bool {
     input.starts_with("http://") || input.starts_with("https://")
 }
 
-/// What the answers of a router and of a collector have in common.
+/// Whose status it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    Router,
+    Collector,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Router => "router",
+            Self::Collector => "collector",
+        })
+    }
+}
+
+/// The answer of either.
 #[derive(Debug, Deserialize)]
 struct Stats {
-    /// A collector's: an exporter is there once for each version and observation domain.
-    #[serde(default)]
-    domains: Vec<Received>,
     /// A router's.
-    #[serde(default)]
-    exporters: Vec<Received>,
+    exporters: Option<Vec<RoutedFrom>>,
+    /// A collector's: an exporter is there once for each version and observation domain.
+    domains: Option<Vec<CollectedFrom>>,
+}
+
+/// A router does not look at records.
+#[derive(Debug, Deserialize)]
+struct RoutedFrom {
+    exporter: IpAddr,
+    datagrams: u64,
+    bytes: u64,
+    rejected: u64,
+    rejected_bytes: u64,
 }
 
 #[derive(Debug, Deserialize)]
-struct Received {
+struct CollectedFrom {
     exporter: IpAddr,
-    #[serde(default)]
-    export_version: Option<u8>,
+    export_version: u8,
     datagrams: u64,
-    #[serde(default)]
-    rejected: u64,
-    /// A router does not look at records.
-    #[serde(default)]
-    records: u64,
-    #[serde(default, alias = "bytes")]
     octets: u64,
+    records: u64,
+}
+
+impl RoutedFrom {
+    /// What a router rejected is no collector's to take.
+    fn load(&self) -> Load {
+        Load {
+            datagrams: self.datagrams.saturating_sub(self.rejected),
+            records: 0,
+            bytes: self.bytes.saturating_sub(self.rejected_bytes),
+        }
+    }
+}
+
+impl CollectedFrom {
+    fn load(&self) -> Load {
+        Load {
+            datagrams: self.datagrams,
+            records: self.records,
+            bytes: self.octets,
+        }
+    }
 }
 
 /// Counts what was received of each exporter since the start. A router does not tell an exporter's versions apart: all of
@@ -51,47 +91,36 @@ struct Received {
 ///
 /// # Errors
 /// Nothing answers at `url`, or something else does.
-pub(super) fn read(url: &str, versions: &[u8], counter: &mut Counter<'_>) -> Result<()> {
+pub(super) fn read(url: &str, versions: &[u8], counter: &mut Counter<'_>) -> Result<Origin> {
     let url = with_path(url)?;
-    let answer = get(&url).map_err(|error| match error {
-        ureq::Error::StatusCode(status) => {
-            anyhow!("{url} answers with status {status}: is it the --http address of a router or collector?")
-        }
-        ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
-            WrongUsage(format!("\"{url}\" is no status address: write it as http://127.0.0.1:9180"))
-                .into()
-        }
-        error => anyhow!("cannot ask {url}: {error}: is a router or collector running with --http?"),
-    })?;
+    let answer = get(&url, TIMEOUT)?;
     let stats: Stats = serde_json::from_slice(&answer)
         .with_context(|| format!("{url} does not answer as a router or collector does"))?;
-    if let Some(note) = all_count(&stats, versions) {
-        tell(&format!("{url} {note}"));
-    }
-    for received in stats.domains.iter().chain(&stats.exporters) {
-        let version = received.export_version;
-        if version.is_some_and(|version| !versions.contains(&version)) {
-            continue;
+    match (stats.exporters, stats.domains) {
+        (Some(exporters), None) => {
+            if ![5, 9, 10].iter().all(|version| versions.contains(version)) {
+                tell(&format!(
+                    "{url} does not tell versions apart by exporter: all of them count; a capture tells them apart"
+                ));
+            }
+            for of in exporters {
+                counter.add(of.exporter, None, &of.load());
+            }
+            Ok(Origin::Router)
         }
-        let load = Load {
-            // What a router rejected is no collector's to take. Its bytes are not known apart.
-            datagrams: received.datagrams.saturating_sub(received.rejected),
-            records: received.records,
-            bytes: received.octets,
-        };
-        counter.add(received.exporter, None, &load);
+        (None, Some(domains)) => {
+            for of in domains {
+                if versions.contains(&of.export_version) {
+                    counter.add(of.exporter, None, &of.load());
+                }
+            }
+            Ok(Origin::Collector)
+        }
+        _ => bail!(
+            "{url} does not answer as a router or collector does: it should have a router's \"exporters\" or a \
+             collector's \"domains\""
+        ),
     }
-    Ok(())
-}
-
-/// What to say where only some versions were asked for, and all count.
-fn all_count(stats: &Stats, versions: &[u8]) -> Option<&'static str> {
-    let apart = |received: &Received| received.export_version.is_some();
-    let asked_for_all = [5, 9, 10].iter().all(|version| versions.contains(version));
-    let told = asked_for_all || stats.exporters.iter().all(apart);
-    (!told).then_some(
-        "does not tell versions apart by exporter: all of them count; a capture tells them apart",
-    )
 }
 
 /// `/stats`, unless another page is named.
@@ -107,19 +136,37 @@ fn with_path(url: &str) -> Result<String> {
     })
 }
 
-fn get(url: &str) -> Result<Vec<u8>, ureq::Error> {
+/// Asks for a page; what goes wrong says what to look at.
+fn get(url: &str, timeout: Duration) -> Result<Vec<u8>> {
     let config = ureq::Agent::config_builder()
-        .timeout_global(Some(TIMEOUT))
+        .timeout_global(Some(timeout))
         // It is asked directly: its address means nothing elsewhere.
         .proxy(None)
         .max_redirects(0)
         .build();
-    let mut response = ureq::Agent::new_with_config(config).get(url).call()?;
-    response
-        .body_mut()
-        .with_config()
-        .limit(BYTES_MAX)
-        .read_to_vec()
+    let ask = || -> Result<Vec<u8>, ureq::Error> {
+        let mut response = ureq::Agent::new_with_config(config).get(url).call()?;
+        let body = response.body_mut().with_config().limit(BYTES_MAX);
+        body.read_to_vec()
+    };
+    ask().map_err(|error| match error {
+        ureq::Error::StatusCode(status) => {
+            anyhow!("{url} answers with status {status}: is it the --http address of a router or collector?")
+        }
+        ureq::Error::Timeout(_) => anyhow!(
+            "{url} did not answer within {} s: is it the --http address of a router or collector?",
+            timeout.as_secs_f64()
+        ),
+        ureq::Error::BodyExceedsLimit(_) => anyhow!(
+            "{url} answers with more than {} MiB: is it the --http address of a router or collector?",
+            BYTES_MAX >> 20
+        ),
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
+            WrongUsage(format!("\"{url}\" is no status address: write it as http://127.0.0.1:9180"))
+                .into()
+        }
+        error => anyhow!("cannot ask {url}: {error}: is a router or collector running with --http?"),
+    })
 }
 
 #[cfg(test)]
@@ -159,7 +206,7 @@ mod tests {
             pinned: &|_| None,
             exporters_max: 10,
         });
-        read(url, &[9], &mut counter)?;
+        read(url, &[9], &mut counter).map(drop)?;
         Ok(counter.finish(None))
     }
 
@@ -181,18 +228,16 @@ mod tests {
     }
 
     #[test]
-    fn what_a_router_received_counts_whatever_its_version_which_is_told() {
-        let stats = r#"{"exporters": [
-            {"exporter": "192.0.2.1", "datagrams": 9, "bytes": 90, "messages": 7, "rejected": 2, "failed": 0}]}"#;
-        let stats: Stats = serde_json::from_str(stats).expect("JSON");
-        assert!(all_count(&stats, &[9]).is_some());
-        assert!(all_count(&stats, &[5, 9, 10]).is_none());
+    fn what_a_router_rejected_is_no_load_and_who_sent_nothing_else_no_exporter() {
         let url = serve(
             "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n\
-             {\"exporters\": [{\"exporter\": \"192.0.2.1\", \"datagrams\": 9, \"bytes\": 90, \"rejected\": 2}]}",
+             {\"exporters\": [\
+             {\"exporter\": \"192.0.2.1\", \"datagrams\": 9, \"bytes\": 90, \"rejected\": 2, \"rejected_bytes\": 50},\
+             {\"exporter\": \"192.0.2.2\", \"datagrams\": 3, \"bytes\": 15, \"rejected\": 3, \"rejected_bytes\": 15}]}",
         );
         let balance = balance(&url).expect("an answer");
-        assert_eq!(balance.total.datagrams, 7);
+        assert_eq!([balance.total.datagrams, balance.total.bytes], [7, 40]);
+        assert_eq!(balance.exporters.len(), 1);
     }
 
     #[test]
@@ -200,15 +245,39 @@ mod tests {
         let url = serve("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n");
         let error = balance(&url).expect_err("no stats").to_string();
         assert!(error.contains("status 404"), "{error}");
-        let url = serve("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello");
-        let error = balance(&url).expect_err("no stats").to_string();
-        assert!(error.contains("does not answer as a router"), "{error}");
+        for answer in [
+            "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello",
+            "HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{\"status\":\"ok\"}",
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]",
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n42",
+            "HTTP/1.1 200 OK\r\ncontent-length: 31\r\n\r\n{\"domains\": [], \"exporters\": []}",
+            "HTTP/1.1 200 OK\r\ncontent-length: 32\r\n\r\n{\"exporters\": [{\"exporter\": \"a\"}]}",
+        ] {
+            let url = serve(answer);
+            let error = balance(&url).expect_err("no stats").to_string();
+            assert!(
+                error.contains("does not answer as a router or collector does"),
+                "{error}"
+            );
+        }
         // A port that was free a moment ago.
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
         drop(listener);
         let error = balance(&url).expect_err("nobody").to_string();
         assert!(error.contains("--http"), "{error}");
+    }
+
+    #[test]
+    fn who_does_not_answer_is_named_with_the_time_that_it_had() {
+        // The kernel takes the connection; nobody does more.
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}/stats", listener.local_addr().expect("bound"));
+        let error = get(&url, Duration::from_millis(500))
+            .expect_err("silence")
+            .to_string();
+        let expected = format!("{url} did not answer within 0.5 s: ");
+        assert!(error.starts_with(&expected), "{error}");
     }
 
     #[test]

@@ -48,9 +48,6 @@ fn totals(report: &Report<'_>) -> String {
         }
         parts.push(part);
     }
-    if parts.is_empty() {
-        parts.push("nothing".to_owned());
-    }
     let mut text = format!(
         "{}: {}",
         counted(balance.exporters.len() as u64, "exporter"),
@@ -90,9 +87,6 @@ fn heaviest(report: &Report<'_>) -> String {
             format!("{} {share}", exporter.exporter)
         })
         .collect();
-    if named.is_empty() {
-        return String::new();
-    }
     format!("heaviest by {}: {}\n", report.measure, named.join(", "))
 }
 

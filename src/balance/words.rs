@@ -31,15 +31,11 @@ pub(super) fn recommendation(report: &Report<'_>) -> Vec<String> {
 }
 
 fn nothing(report: &Report<'_>) -> String {
-    if report.measures().is_empty() {
-        "no recommendation: no message of these versions was found".to_owned()
-    } else {
-        let collectors = report.collectors.weights().len() as u64;
-        format!(
-            "no recommendation: no number of shards that was tried is enough for {}: raise --shards",
-            counted(collectors, "collector")
-        )
-    }
+    let collectors = report.collectors.weights().len() as u64;
+    format!(
+        "no recommendation: no number of shards that was tried is enough for {}: raise --shards",
+        counted(collectors, "collector")
+    )
 }
 
 fn take(report: &Report<'_>, chosen: &Evaluation, reason: Reason) -> String {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Folder, NOON, done, fails, v5, v9, v9_record};
 
+mod inputs;
 mod route_file;
 
 /// Writes datagrams as a capture: of exporter 10.0.0.N, so many seconds after noon, with this payload.
@@ -125,6 +126,7 @@ fn json_holds_every_load() {
         "total": { "records": 16 },
         "records_estimated": 0,
         "left_out": { "other_datagrams": 0, "beyond_limit": 0 },
+        "torn": [],
         "measure": "records",
         "collectors": null,
         "heaviest": [
@@ -215,18 +217,6 @@ fn the_plot_has_a_line_for_each_hash_and_one_for_the_floor() {
 }
 
 #[test]
-fn a_capture_without_messages_recommends_nothing() {
-    let folder = Folder::new();
-    let capture = capture(&folder, "other.pcap", &[(1, 0, b"hello".to_vec())]);
-    let text = done(&["balance", &capture]);
-    assert!(text.starts_with("0 exporters: nothing\n"), "{text}");
-    assert!(text.ends_with("no recommendation: no message of these versions was found\n"));
-    let text = done(&["balance", &capture, "--json"]);
-    let found: Value = serde_json::from_str(&text).expect(&text);
-    assert_eq!(found["recommendation"], Value::Null);
-}
-
-#[test]
 fn what_is_asked_wrongly_is_told_before_anything_is_read() {
     for (arguments, what) in [
         (&["a.csv", "--shards", "0"][..], "is no number of shards"),
@@ -247,25 +237,4 @@ fn what_is_asked_wrongly_is_told_before_anything_is_read() {
         let line = fails(2, &arguments);
         assert!(line.contains(what), "{line}");
     }
-}
-
-#[test]
-fn input_that_cannot_be_read_fails_by_its_name() {
-    let folder = Folder::new();
-    let list = folder.write("a.csv", "exporter,records\n10.0.0.1,5\n10.0.0.2,many\n");
-    let line = fails(1, &["balance", &list]);
-    assert!(
-        line.contains(&format!("{list}:3: \"many\" is no rate")),
-        "{line}"
-    );
-    let missing = folder.path("missing.csv");
-    assert!(fails(1, &["balance", &missing]).contains(&missing));
-    let missing = folder.path("missing.pcap");
-    assert!(fails(1, &["balance", &missing]).contains(&missing));
-    // Nothing listens there: 127.0.0.1 is free at port 1, where only root could be.
-    let line = fails(1, &["balance", "http://127.0.0.1:1"]);
-    assert!(
-        line.contains("http://127.0.0.1:1/stats") && line.contains("--http"),
-        "{line}"
-    );
 }

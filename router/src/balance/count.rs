@@ -61,8 +61,12 @@ impl<'a> Counter<'a> {
 
     /// Counts what an exporter sent, in a second since 1970 if that is known.
     ///
-    /// A second ends when a later one begins. What comes late counts in the second that is under way.
+    /// A second ends when a later one begins. What comes late counts in the second that is under way. Who sent nothing
+    /// is no exporter.
     pub fn add(&mut self, exporter: IpAddr, second: Option<u64>, load: &Load) {
+        if *load == Load::default() {
+            return;
+        }
         let exporter = exporter.to_canonical();
         if let Some(second) = second {
             if self.second.is_some_and(|current| current < second) {

@@ -101,7 +101,7 @@ fn a_prime_too_is_uneven_where_the_step_is_a_multiple_of_it() {
 
 #[test]
 fn loads_are_those_of_the_exporters_once() {
-    let exporters = (0..97).map(|n| (n * n, u64::from(n)));
+    let exporters = (1..98).map(|n| (n * n, u64::from(n)));
     let balance = balance(exporters, splits(2..=13, &BOTH), &[2, 1, 1]);
     assert_eq!(balance.exporters.len(), 97);
     for evaluation in &balance.evaluations {
@@ -259,6 +259,13 @@ fn exporters_beyond_the_limit_are_counted_and_take_no_room() {
     assert_eq!(balance.exporters.len(), 10);
     assert_eq!(balance.total.datagrams, 20);
     assert_eq!(balance.beyond_limit.datagrams, 180);
+}
+
+#[test]
+fn who_sent_nothing_is_no_exporter() {
+    let balance = balance([(1, 10), (2, 0)], splits([2], &BOTH), &[]);
+    let exporters: Vec<_> = balance.exporters.iter().map(|of| of.exporter).collect();
+    assert_eq!(exporters, [exporter(1)]);
 }
 
 #[test]
