@@ -45,19 +45,34 @@ pub(super) fn write(
     put(path, &text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Puts a file in its place whole: a router may look at it any moment. What is no file is written to as it is.
+/// Puts a file in its place whole: a router may look at it any moment. One that is there keeps its rights, and a link to
+/// it stays one. What is no file is written to as it is.
 fn put(path: &Path, text: &str) -> io::Result<()> {
+    let there = fs::metadata(path).ok();
+    let path = match there {
+        Some(_) => fs::canonicalize(path)?,
+        None => path.to_owned(),
+    };
     let (Some(name), false) = (
         path.file_name(),
-        fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()),
+        there.as_ref().is_some_and(|there| !there.is_file()),
     ) else {
         return fs::write(path, text);
     };
     let mut new_name = name.to_owned();
     new_name.push(".new");
     let new = path.with_file_name(new_name);
-    fs::write(&new, text)?;
-    fs::rename(&new, path)
+    let put = || {
+        fs::write(&new, text)?;
+        if let Some(there) = there {
+            fs::set_permissions(&new, there.permissions())?;
+        }
+        fs::rename(&new, &path)
+    };
+    put().inspect_err(|_| {
+        // It may never have been made.
+        let _gone = fs::remove_file(&new);
+    })
 }
 
 fn recommended(report: &Report<'_>, current: Option<&Current>, versions: &[u8]) -> Option<Route> {

@@ -1,6 +1,7 @@
 //! Route files that are read and written.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use serde_json::Value;
 
@@ -176,6 +177,20 @@ no hash can make it even: what is pinned to 192.0.2.2:9995 is 1.50 times its sha
 give 192.0.2.2:9995 weight 0: the fullest then gets 1.50 times its share; 20 of 31 exporters move
 ";
     assert!(text.ends_with(expected), "{text}");
+}
+
+#[test]
+fn a_route_file_that_is_replaced_keeps_its_rights_and_its_link() {
+    let folder = Folder::new();
+    let (list, file) = (heavy(&folder), folder.write("real.toml", "old"));
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    let link = folder.path("route.toml");
+    symlink(&file, &link).unwrap();
+    done(&["balance", &list, "--collectors", THREE, "--output", &link]);
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert!(fs::read_to_string(&file).unwrap().contains("[[route]]"));
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
 }
 
 #[test]
