@@ -1,6 +1,6 @@
 //! `forebay record`: export datagrams into capture files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use forebay_udp::drop_network_privileges;
 
 use crate::collect::Listen;
 use crate::outcome::{Outcome, tell};
-use crate::progress::{Rates, StatusLine};
+use crate::progress::{Rates, StatusLine, counted};
 use crate::signals::{self, Handlers};
 use crate::units::{Count, Period, Size};
 use crate::{clock, logging};
@@ -72,9 +72,10 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "N")]
     retain: Option<usize>,
 
-    /// Put the templates that this capture told last before each exporter's first message
-    #[arg(long, value_name = "CAPTURE")]
-    prime: Option<PathBuf>,
+    /// Put the last templates before each exporter's first message in every file: those of the files before, and of this
+    /// capture
+    #[arg(long, value_name = "CAPTURE", num_args = 0..=1)]
+    prime: Option<Option<PathBuf>>,
 
     /// Socket buffer of each address
     #[arg(long, value_name = "SIZE", default_value = "64MiB")]
@@ -108,11 +109,12 @@ enum CompressionName {
 pub(crate) fn run(flags: &Flags) -> Result<Outcome> {
     let settings = Settings::new(flags)?;
     logging::start(false);
-    let primer = settings.prime.as_deref().map(Primer::read).transpose()?;
-    if let Some(torn) = primer.as_ref().and_then(Primer::torn) {
-        tracing::warn!("{torn}");
-    }
-    let primes = primer.as_ref().map_or(0, Primer::templates);
+    let primer = match &settings.prime {
+        None => None,
+        Some(None) => Some(Primer::default()),
+        Some(Some(capture)) => Some(primer_of(capture)?),
+    };
+    let primes = primer.is_some();
     let mut input = Input::open(&settings)?;
     drop_network_privileges().context("cannot give up the right to packet sockets")?;
     let mut recorder = Recorder::new(settings.recorder, primer, clock::unix_ns())?;
@@ -133,6 +135,17 @@ pub(crate) fn run(flags: &Flags) -> Result<Outcome> {
     } else {
         Outcome::Done
     })
+}
+
+/// The templates of an earlier recording.
+fn primer_of(capture: &Path) -> Result<Primer> {
+    let primer = Primer::read(capture)?;
+    if let Some(torn) = primer.torn() {
+        tracing::warn!("{torn}");
+    }
+    let templates = counted(primer.templates(), "template");
+    tracing::info!("{templates} of {}", capture.display());
+    Ok(primer)
 }
 
 /// What signals ask for.

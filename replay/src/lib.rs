@@ -16,10 +16,12 @@ pub mod record;
 pub mod search;
 
 mod outlet;
+mod output;
 mod pace;
 mod player;
 mod recording;
 mod report;
+mod templates;
 
 pub use error::ReplayError;
 pub use filter::{Filter, Network, NetworkError};

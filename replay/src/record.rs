@@ -1,7 +1,7 @@
 //! Export datagrams into capture files, whole, rotated, and no more of them than wanted.
 //!
 //! ```text
-//! datagrams ─► templates they lack (primer) ─► open file, under a hidden name
+//! datagrams ─► templates that the file lacks (primer) ─► open file, under a hidden name
 //!                                                 │ full, or its time is up, or the end
 //!                                                 ▼
 //!              closer, a thread of its own: statistics, sync, final name, retention
@@ -72,6 +72,8 @@ pub struct RecordCounts {
     pub dropped: u64,
     /// Messages that tell templates, put in besides.
     pub primed: u64,
+    /// Templates that later files may lack, for there were too many to keep.
+    pub forgotten: u64,
     /// Whole files.
     pub files: u64,
     /// Files that were removed, for there were more than wanted.
@@ -117,7 +119,7 @@ impl RecordCounts {
 pub struct Recorder {
     names: Names,
     rotation: Rotation,
-    primer: Primer,
+    primer: Option<Primer>,
     open: Option<RecordFile>,
     closer: Closer,
     counts: RecordCounts,
@@ -128,7 +130,8 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Opens the first file. It stands under a hidden name, `.NAME.tmp`, until it is whole.
+    /// Opens the first file. It stands under a hidden name, `.NAME.tmp`, until it is whole. With a primer, each file has
+    /// the templates of those who send in it, as far as that or an earlier file told them.
     ///
     /// # Errors
     ///
@@ -145,7 +148,7 @@ impl Recorder {
             closer: Closer::start(&names, retain)?,
             names,
             rotation: config.rotation,
-            primer: primer.unwrap_or_default(),
+            primer,
             open: None,
             counts: RecordCounts::default(),
             drops_written: 0,
@@ -171,8 +174,9 @@ impl Recorder {
         let Some(file) = &mut self.open else {
             return Ok(());
         };
-        if !self.primer.is_empty() {
-            self.counts.primed += self.primer.tell(datagram, |made| file.put(made))?;
+        if let Some(primer) = &mut self.primer {
+            self.counts.primed += primer.prime(datagram, |made| file.put(made))?;
+            self.counts.forgotten = primer.forgotten();
         }
         file.write(datagram)?;
         self.counts.recorded += 1;
@@ -272,6 +276,9 @@ impl Recorder {
             now_ns,
         )?;
         self.open = Some(file);
+        if let Some(primer) = &mut self.primer {
+            primer.begin_file();
+        }
         Ok(())
     }
 

@@ -25,7 +25,8 @@ const MOST_BUFFER: u64 = 1 << 31;
 pub(super) struct Settings {
     pub(super) source: Source,
     pub(super) listen: Vec<SocketAddr>,
-    pub(super) prime: Option<PathBuf>,
+    /// Whether files are primed, and from which capture the first.
+    pub(super) prime: Option<Option<PathBuf>>,
     pub(super) recorder: RecordConfig,
 }
 
@@ -65,6 +66,12 @@ impl Settings {
         if flags.retain.is_some() && rotation == Rotation::default() {
             return Err(wrong(
                 "--retain counts files, but there is only one: rotate by --rotate, --rotate-size or --rotate-count",
+            ));
+        }
+        if flags.prime == Some(None) && rotation == Rotation::default() {
+            return Err(wrong(
+                "--prime without a capture puts in the templates of the files before, but there is only one: name an \
+                 earlier capture, or rotate by --rotate, --rotate-size or --rotate-count",
             ));
         }
         Ok(Self {

@@ -22,9 +22,8 @@ pub(super) fn status_line(recorder: &Recorder, rates: &mut Rates, now: Instant) 
     text
 }
 
-/// What has happened. `primes` is how many templates there were to put in front, `rejected` how many packets made no
-/// datagram.
-pub(super) fn ended(counts: &RecordCounts, primes: u64, rejected: u64) -> String {
+/// What has happened. `primes` is whether templates were to be put in, `rejected` how many packets made no datagram.
+pub(super) fn ended(counts: &RecordCounts, primes: bool, rejected: u64) -> String {
     let mut text = format!(
         "{} recorded in {}",
         counted(counts.recorded, "datagram"),
@@ -36,12 +35,13 @@ pub(super) fn ended(counts: &RecordCounts, primes: u64, rejected: u64) -> String
             counted(counts.removed, "file")
         ));
     }
-    if primes > 0 {
-        text.push_str(&format!(
-            "; {} of {} put in",
-            counted(counts.primed, "message"),
-            counted(primes, "template")
-        ));
+    if primes {
+        let messages = counted(counts.primed, "message");
+        text.push_str(&format!("; {messages} with templates put in"));
+    }
+    if counts.forgotten > 0 {
+        let templates = counted(counts.forgotten, "template");
+        text.push_str(&format!("; {templates} too many to keep for later files"));
     }
     text.push_str("; ");
     text.push_str(&losses(counts));

@@ -19,6 +19,7 @@ fn what_makes_no_sense_is_wrong_usage_and_opens_nothing() {
             "--retain counts files, but there is only one",
         ),
         (&["--retain", "0", "--rotate", "60s"], "--retain is 0"),
+        (&["--prime"], "--prime without a capture"),
         (&["--rotate", "0"], "--rotate is 0"),
         (&["--rotate-size", "0"], "--rotate-size is 0"),
         (&["--rotate-count", "0"], "--rotate-count is 0"),

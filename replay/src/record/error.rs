@@ -62,14 +62,6 @@ pub enum RecordError {
         /// Whether it was damaged before its end.
         is_torn: bool,
     },
-    /// It has more than anyone needs.
-    #[error("{} tells more than {limit} bytes of templates: cut it (`editcap -c`)", path.display())]
-    TooManyTemplates {
-        /// The capture.
-        path: PathBuf,
-        /// How many bytes are kept at most.
-        limit: usize,
-    },
 }
 
 impl RecordError {

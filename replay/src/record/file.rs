@@ -1,7 +1,7 @@
 //! The file that is being written, and how it ends.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::fs::{self, OpenOptions};
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
 use forebay_udp::Datagram;
@@ -9,11 +9,10 @@ use forebay_udp::capture::{CaptureFormat, CaptureStatistics, CaptureWriter};
 
 use super::RecordError;
 use super::names::hidden;
+use crate::output::Output;
 
 /// Each datagram takes several writes.
 const BUFFER_BYTES: usize = 1 << 18;
-/// The thread that receives compresses: 250 MB/s of generated traffic, to 44 %. zstd's default, 3, has 160 MB/s and 40 %.
-const ZSTD_LEVEL: i32 = 1;
 
 /// A file under its hidden name.
 #[derive(Debug)]
@@ -30,18 +29,6 @@ pub(super) struct RecordFile {
 pub(super) struct EndedFile {
     file: RecordFile,
     statistics: CaptureStatistics,
-}
-
-/// Plain, or compressed on the way.
-enum Output {
-    Plain(File),
-    Zstd(zstd::stream::write::Encoder<'static, Counted>),
-}
-
-/// Counts what reaches the file.
-struct Counted {
-    file: File,
-    bytes: u64,
 }
 
 impl RecordFile {
@@ -99,10 +86,8 @@ impl RecordFile {
 
     /// How long it is, but for what is being compressed.
     pub(super) fn bytes(&self) -> u64 {
-        match self.writer.output().get_ref() {
-            Output::Plain(_) => self.writer.bytes(),
-            Output::Zstd(encoder) => encoder.get_ref().bytes,
-        }
+        let compressed = self.writer.output().get_ref().compressed_bytes();
+        compressed.unwrap_or_else(|| self.writer.bytes())
     }
 
     pub(super) const fn end(self, began_ns: u64, ended_ns: u64, dropped: u64) -> EndedFile {
@@ -141,62 +126,5 @@ impl EndedFile {
         whole.map_err(RecordError::file("write", &hidden))?;
         fs::rename(&hidden, &target).map_err(RecordError::file("rename to", &target))?;
         Ok(target)
-    }
-}
-
-impl Output {
-    fn new(file: File, compressed: bool) -> io::Result<Self> {
-        if !compressed {
-            return Ok(Self::Plain(file));
-        }
-        let counted = Counted { file, bytes: 0 };
-        let mut encoder = zstd::stream::write::Encoder::new(counted, ZSTD_LEVEL)?;
-        encoder.include_checksum(true)?;
-        Ok(Self::Zstd(encoder))
-    }
-
-    fn finish(self) -> io::Result<File> {
-        match self {
-            Self::Plain(file) => Ok(file),
-            Self::Zstd(encoder) => Ok(encoder.finish()?.file),
-        }
-    }
-}
-
-impl std::fmt::Debug for Output {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Plain(_) => "Plain",
-            Self::Zstd(_) => "Zstd",
-        })
-    }
-}
-
-impl Write for Output {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(file) => file.write(bytes),
-            Self::Zstd(encoder) => encoder.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain(file) => file.flush(),
-            // A flush would end a block for nothing: `finish` writes all.
-            Self::Zstd(_) => Ok(()),
-        }
-    }
-}
-
-impl Write for Counted {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
     }
 }

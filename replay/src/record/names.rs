@@ -7,15 +7,8 @@ use std::path::{Path, PathBuf};
 use forebay_udp::capture::CaptureFormat;
 
 use super::{RecordConfig, RecordError};
+use crate::output::{COMPRESSED, Named};
 
-const COMPRESSED: &str = ".zst";
-/// The endings of capture files.
-const ENDINGS: [(&str, CaptureFormat); 4] = [
-    (".pcapng", CaptureFormat::Pcapng),
-    (".ntar", CaptureFormat::Pcapng),
-    (".pcap", CaptureFormat::Pcap),
-    (".cap", CaptureFormat::Pcap),
-];
 /// `-` and the time.
 const STAMP_BYTES: usize = 24;
 
@@ -39,17 +32,16 @@ impl Names {
             .file_name()
             .and_then(|name| name.to_str())
             .ok_or_else(|| RecordError::NoName { path: path.clone() })?;
-        let (plain, is_compressed) = match name.strip_suffix(COMPRESSED) {
-            Some(plain) => (plain, true),
-            None => (name, config.compressed),
-        };
-        let known = ENDINGS
-            .into_iter()
-            .find_map(|(ending, format)| Some((plain.strip_suffix(ending)?, ending, format)));
-        let (stem, ending, by_name) = known.unwrap_or((plain, "", CaptureFormat::Pcap));
+        let Named {
+            stem,
+            ending,
+            format: by_name,
+            is_compressed,
+        } = Named::new(name);
         if stem.is_empty() {
             return Err(RecordError::NoName { path: path.clone() });
         }
+        let is_compressed = is_compressed || config.compressed;
         let compressed = if is_compressed { COMPRESSED } else { "" };
         let folder = match path.parent() {
             Some(folder) if folder != Path::new("") => folder.to_owned(),

@@ -1,12 +1,15 @@
-//! The templates that a recording lacks which begins in mid-stream, from an earlier one.
+//! The templates that a file lacks which begins in mid-stream: from an earlier recording, and from what was recorded
+//! before the file began.
 //!
 //! They are told just before the first message of the session that they belong to, in messages that hold nothing else,
-//! with that message's times and with sequence numbers that make no gap: v9 counts messages, so *k* of them take the *k*
-//! numbers before; IPFIX counts data records, of which there are none, so they take its number. An exporter that sends
-//! nothing is told nothing of.
+//! with that message's times and with sequence numbers that make no gap. An exporter that sends nothing is told nothing
+//! of.
 //!
-//! Some exporters send templates from another port than data. Where a session has no templates, those of the exporter's
-//! other sessions of the same version and observation domain are told, with the numbers that these had last.
+//! Some exporters send templates from another port than data. Where a session has data of which it has no template,
+//! those of the exporter's other sessions of the same version and observation domain are told, with the numbers that
+//! these had last.
+//!
+//! What is kept is bounded, for anybody can send templates: the session that was heard of least recently goes first.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -14,26 +17,33 @@ use std::path::Path;
 
 use forebay_udp::Datagram;
 use forebay_udp::capture::{CaptureError, CaptureReader};
-use forebay_wire::template::TemplateRecord;
-use forebay_wire::{Message, Set, SetKind, ipfix, v9};
+use forebay_wire::{Message, SetKind};
 
 use super::RecordError;
+use crate::templates::{MAX_TEMPLATE_BYTES, TemplateMessages, definitions, sequence, sets};
 
-/// Longer messages are begun anew: these fit every path.
-const MESSAGE_BYTES: usize = 1232;
-/// Longer ones fit no message beside its header.
-const MAX_TEMPLATE_BYTES: usize = 65_000;
-/// How many bytes of templates are kept.
+/// How much memory templates may take.
 const MAX_BYTES: usize = 64 << 20;
-/// Room that each takes besides.
-const EACH_BYTES: usize = 64;
+/// How much those of one session may: many times what exporters send.
+const MAX_SESSION_BYTES: usize = 1 << 20;
+/// How many sessions of one exporter and domain are kept: as often as it may start again, with another port.
+const MAX_SESSIONS: usize = 16;
+/// About what a session takes without its templates, and what a template takes beside its bytes.
+const SESSION_BYTES: usize = 1024;
+const TEMPLATE_BYTES: usize = 64;
 
 /// Templates as they were told last, by session.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Primer {
     /// The sessions of each domain, by port.
     exporters: HashMap<Domain, BTreeMap<u16, Session>>,
-    templates: u64,
+    /// Which file is being written, counted from 1.
+    file: u64,
+    /// How many messages have been looked into.
+    messages: u64,
+    bytes: usize,
+    bytes_max: usize,
+    forgotten: u64,
     torn: Option<CaptureError>,
 }
 
@@ -49,6 +59,11 @@ struct Domain {
 struct Session {
     /// The sequence number of its last message.
     last: u32,
+    /// The last file that it told its templates in, or had them told.
+    told_in: u64,
+    /// Which of the messages was the last that its templates were of use to.
+    used: u64,
+    bytes: usize,
     templates: BTreeMap<u16, Known>,
 }
 
@@ -58,7 +73,26 @@ struct Known {
     is_options: bool,
 }
 
+/// One that knows nothing yet.
+impl Default for Primer {
+    fn default() -> Self {
+        Self::with_room(MAX_BYTES)
+    }
+}
+
 impl Primer {
+    pub(super) fn with_room(bytes_max: usize) -> Self {
+        Self {
+            exporters: HashMap::new(),
+            file: 0,
+            messages: 0,
+            bytes: 0,
+            bytes_max,
+            forgotten: 0,
+            torn: None,
+        }
+    }
+
     /// Reads the templates of a capture. Of one that is torn, what comes before that is used.
     ///
     /// # Errors
@@ -67,32 +101,22 @@ impl Primer {
     pub fn read(path: &Path) -> Result<Self, RecordError> {
         let mut capture = CaptureReader::open(path)?;
         let mut primer = Self::default();
-        let mut bytes = 0;
         loop {
-            let datagram = match capture.next() {
-                Ok(Some(datagram)) => datagram,
+            match capture.next() {
+                Ok(Some(datagram)) => {
+                    if let Some((domain, message)) = read(&datagram) {
+                        primer.learn(domain, datagram.source, &message);
+                    }
+                }
                 Ok(None) => break,
                 Err(error @ (CaptureError::TornTail { .. } | CaptureError::Damaged { .. })) => {
                     primer.torn = Some(error);
                     break;
                 }
                 Err(error) => return Err(error.into()),
-            };
-            bytes += primer.learn(datagram.source, datagram.payload);
-            if bytes > MAX_BYTES {
-                return Err(RecordError::TooManyTemplates {
-                    path: path.to_owned(),
-                    limit: MAX_BYTES,
-                });
             }
         }
-        for sessions in primer.exporters.values_mut() {
-            sessions.retain(|_, session| !session.templates.is_empty());
-        }
-        primer.exporters.retain(|_, sessions| !sessions.is_empty());
-        let sessions = primer.exporters.values().flat_map(BTreeMap::values);
-        primer.templates = sessions.map(|session| session.templates.len() as u64).sum();
-        if primer.templates == 0 {
+        if primer.templates() == 0 {
             return Err(RecordError::NoTemplates {
                 path: path.to_owned(),
                 is_torn: primer.torn.is_some(),
@@ -101,10 +125,22 @@ impl Primer {
         Ok(primer)
     }
 
-    /// How many templates there are.
+    /// How many templates are known.
     #[must_use]
-    pub const fn templates(&self) -> u64 {
-        self.templates
+    pub fn templates(&self) -> u64 {
+        let sessions = self.exporters.values().flat_map(BTreeMap::values);
+        sessions.map(|session| session.templates.len() as u64).sum()
+    }
+
+    /// How many templates were not kept, for there were too many.
+    #[must_use]
+    pub const fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    #[cfg(test)]
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Why the capture ended before its end, if it did.
@@ -113,75 +149,57 @@ impl Primer {
         self.torn.as_ref()
     }
 
-    /// Whether there is nothing to tell, any more.
-    pub(super) fn is_empty(&self) -> bool {
-        self.exporters.is_empty()
+    /// Another file begins: every session that sends is to be told of in it.
+    pub fn begin_file(&mut self) {
+        self.file += 1;
     }
 
-    /// Takes a message's templates; returns how many bytes of memory that takes.
-    fn learn(&mut self, source: SocketAddr, payload: &[u8]) -> usize {
-        let Some((domain, sequence, message)) = read(source, payload) else {
-            return 0;
-        };
-        let mut bytes = 0;
-        let sessions = self.exporters.entry(domain).or_default();
-        let session = sessions.entry(source.port()).or_insert_with(|| {
-            bytes += EACH_BYTES;
-            Session {
-                last: sequence,
-                templates: BTreeMap::new(),
-            }
-        });
-        session.last = sequence;
-        for set in sets(&message) {
-            for record in set.templates().map_while(Result::ok) {
-                // Over UDP withdrawals mean nothing (RFC 7011, section 8.4).
-                let TemplateRecord::Define(definition) = record else {
-                    continue;
-                };
-                let raw = definition.raw();
-                if raw.len() > MAX_TEMPLATE_BYTES {
-                    continue;
-                }
-                let known = Known {
-                    raw: raw.into(),
-                    is_options: definition.is_options(),
-                };
-                let before = session.templates.insert(definition.id(), known);
-                bytes += raw.len() + EACH_BYTES;
-                bytes -= before
-                    .map_or(0, |before| before.raw.len() + EACH_BYTES)
-                    .min(bytes);
-            }
-        }
-        bytes
-    }
-
-    /// Hands over the messages that are to come before this one; returns how many.
-    pub(super) fn tell<E>(
+    /// Hands over the messages that are to come before this one, and takes what it tells; returns how many they are.
+    ///
+    /// # Errors
+    ///
+    /// Those of `put`.
+    pub fn prime<E>(
         &mut self,
         datagram: &Datagram<'_>,
-        mut put: impl FnMut(&Datagram<'_>) -> Result<(), E>,
+        put: impl FnMut(&Datagram<'_>) -> Result<(), E>,
     ) -> Result<u64, E> {
-        let Some((domain, _, message)) = read(datagram.source, datagram.payload) else {
+        let Some((domain, message)) = read(datagram) else {
             return Ok(0);
         };
+        let told = self.tell(domain, datagram, &message, put)?;
+        self.learn(domain, datagram.source, &message);
+        Ok(told)
+    }
+
+    fn tell<E>(
+        &mut self,
+        domain: Domain,
+        datagram: &Datagram<'_>,
+        message: &Message<'_>,
+        mut put: impl FnMut(&Datagram<'_>) -> Result<(), E>,
+    ) -> Result<u64, E> {
         let Some(sessions) = self.exporters.get_mut(&domain) else {
             return Ok(0);
         };
         let port = datagram.source.port();
-        let told = match sessions.remove_entry(&port) {
-            Some(own) => BTreeMap::from([own]),
-            // It has no use for others' templates until it has data.
-            None if !sets(&message).any(|set| set.kind() == SetKind::Data) => return Ok(0),
-            None => std::mem::take(sessions),
-        };
-        if sessions.is_empty() {
-            self.exporters.remove(&domain);
-        }
+        // It has no use for others' templates as long as it knows its own.
+        let own = sessions.get(&port);
+        let needs_others = sets(message).any(|set| {
+            let is_known = || own.is_some_and(|own| own.templates.contains_key(&set.id));
+            set.kind() == SetKind::Data && !is_known()
+        });
         let mut count = 0;
-        for (from, session) in told {
-            for payload in session.messages(datagram.payload, &message, from == port) {
+        for (&from, session) in sessions.iter_mut() {
+            if from != port && !needs_others {
+                continue;
+            }
+            session.used = self.messages;
+            if session.told_in == self.file {
+                continue;
+            }
+            session.told_in = self.file;
+            for payload in session.messages(datagram.payload, message, from == port) {
                 put(&Datagram {
                     source: SocketAddr::new(datagram.source.ip(), from),
                     payload: &payload,
@@ -192,121 +210,120 @@ impl Primer {
         }
         Ok(count)
     }
+
+    fn learn(&mut self, domain: Domain, source: SocketAddr, message: &Message<'_>) {
+        self.messages += 1;
+        let port = source.port();
+        let number = sequence(message).unwrap_or_default();
+        if let Some(sessions) = self.exporters.get_mut(&domain)
+            && let Some(session) = sessions.get_mut(&port)
+        {
+            session.last = number;
+            session.used = self.messages;
+        }
+        for definition in definitions(message) {
+            let raw = definition.raw();
+            let sessions = self.exporters.entry(domain).or_default();
+            let is_new = !sessions.contains_key(&port);
+            if is_new && sessions.len() >= MAX_SESSIONS {
+                let oldest = sessions.iter().min_by_key(|(_, session)| session.used);
+                let oldest = oldest.map(|(&port, _)| port);
+                if let Some(session) = oldest.and_then(|port| sessions.remove(&port)) {
+                    self.bytes -= session.bytes;
+                    self.forgotten += session.templates.len() as u64;
+                }
+            }
+            let session = sessions.entry(port).or_insert_with(|| Session {
+                last: number,
+                told_in: self.file,
+                used: self.messages,
+                bytes: SESSION_BYTES,
+                templates: BTreeMap::new(),
+            });
+            let before = if is_new { 0 } else { session.bytes };
+            if !session.keep(definition.id(), raw, definition.is_options()) {
+                self.forgotten += 1;
+            }
+            self.bytes = self.bytes - before + session.bytes;
+        }
+        if self.bytes > self.bytes_max {
+            self.forget();
+        }
+    }
+
+    /// Forgets the sessions that were used least recently, so many at once that this is rare.
+    fn forget(&mut self) {
+        let sessions = self.exporters.iter().flat_map(|(&domain, sessions)| {
+            let each = sessions.iter();
+            each.map(move |(&port, session)| (session.used, domain, port))
+        });
+        let mut sessions: Vec<_> = sessions.collect();
+        sessions.sort_unstable_by_key(|&(used, ..)| used);
+        for (_, domain, port) in sessions {
+            if self.bytes <= self.bytes_max / 4 * 3 {
+                break;
+            }
+            let Some(of_domain) = self.exporters.get_mut(&domain) else {
+                continue;
+            };
+            if let Some(session) = of_domain.remove(&port) {
+                self.bytes -= session.bytes;
+                self.forgotten += session.templates.len() as u64;
+            }
+            if of_domain.is_empty() {
+                self.exporters.remove(&domain);
+            }
+        }
+    }
 }
 
 impl Session {
+    /// Takes a template as it is told now; whether there is room for it.
+    fn keep(&mut self, id: u16, raw: &[u8], is_options: bool) -> bool {
+        let cost = |raw: &[u8]| raw.len() + TEMPLATE_BYTES;
+        // What it replaces says something else, and must go in any case.
+        if let Some(before) = self.templates.get_mut(&id) {
+            if *before.raw == *raw && before.is_options == is_options {
+                return true;
+            }
+            self.bytes -= cost(&before.raw);
+            self.templates.remove(&id);
+        }
+        if raw.len() > MAX_TEMPLATE_BYTES || self.bytes + cost(raw) > MAX_SESSION_BYTES {
+            return false;
+        }
+        self.bytes += cost(raw);
+        let raw = raw.into();
+        self.templates.insert(id, Known { raw, is_options });
+        true
+    }
+
     /// Messages with the header of the one that follows, `payload`.
     fn messages(&self, payload: &[u8], message: &Message<'_>, is_own: bool) -> Vec<Vec<u8>> {
-        let Some(layout) = HeaderLayout::of(message) else {
+        let (Some(mut messages), Some(number)) =
+            (TemplateMessages::like(payload, message), sequence(message))
+        else {
             return Vec::new();
         };
-        let header = payload.get(..layout.bytes).unwrap_or_default();
-        let mut made: Vec<Made> = Vec::new();
         for known in self.templates.values() {
-            let set_bytes = (4 + known.raw.len()).next_multiple_of(4);
-            let is_full = |made: &Made| made.payload.len() + set_bytes > MESSAGE_BYTES;
-            if made.last().is_none_or(is_full) {
-                made.push(Made {
-                    payload: header.to_vec(),
-                    records: 0,
-                });
-            }
-            let Some(last) = made.last_mut() else {
-                continue;
-            };
-            let id = layout.sets[usize::from(known.is_options)];
-            last.records += 1;
-            last.payload.extend(id.to_be_bytes());
-            // Both fit: no template is longer than a message.
-            last.payload.extend((set_bytes as u16).to_be_bytes());
-            last.payload.extend(&known.raw);
-            let padded = last.payload.len().next_multiple_of(4);
-            last.payload.resize(padded, 0);
+            messages.add(&known.raw, known.is_options);
         }
-        let count = made.len() as u32;
-        let numbered = made.into_iter().zip(0..).map(|(mut made, index)| {
-            let number = match (is_own, layout.counts_messages) {
-                (false, _) => self.last,
-                (true, true) => layout.sequence.wrapping_sub(count - index),
-                (true, false) => layout.sequence,
-            };
-            let second = if layout.counts_messages {
-                made.records
-            } else {
-                made.payload.len() as u16
-            };
-            replace(&mut made.payload, 2, &second.to_be_bytes());
-            replace(&mut made.payload, layout.sequence_at, &number.to_be_bytes());
-            made.payload
-        });
-        numbered.collect()
-    }
-}
-
-/// A message that is being made.
-struct Made {
-    payload: Vec<u8>,
-    records: u16,
-}
-
-/// What headers of a version have, and where.
-struct HeaderLayout {
-    bytes: usize,
-    sequence: u32,
-    sequence_at: usize,
-    /// Whether sequence numbers count messages, and the header the records: v9. IPFIX counts data records, and the header
-    /// bytes.
-    counts_messages: bool,
-    /// Set ids of templates and of options templates: RFC 3954, sections 5.2 and 6.1; RFC 7011, section 3.3.2.
-    sets: [u16; 2],
-}
-
-impl HeaderLayout {
-    /// `None` for a version without templates.
-    const fn of(message: &Message<'_>) -> Option<Self> {
-        match message {
-            Message::Fixed(_) => None,
-            Message::V9(message) => Some(Self {
-                bytes: v9::HEADER_LENGTH,
-                sequence: message.header.sequence.0,
-                sequence_at: 12,
-                counts_messages: true,
-                sets: [0, 1],
-            }),
-            Message::Ipfix(message) => Some(Self {
-                bytes: ipfix::HEADER_LENGTH,
-                sequence: message.header.sequence.0,
-                sequence_at: 8,
-                counts_messages: false,
-                sets: [2, 3],
-            }),
+        if is_own {
+            messages.before(number).collect()
+        } else {
+            messages.with(self.last).collect()
         }
     }
 }
 
-/// Whose message a payload is and its sequence number, if its version has templates.
-fn read(source: SocketAddr, payload: &[u8]) -> Option<(Domain, u32, Message<'_>)> {
-    let message = Message::parse(payload).ok()?;
-    let sequence = HeaderLayout::of(&message)?.sequence;
+/// Whose message a datagram is, if its version has templates.
+fn read<'p>(datagram: &Datagram<'p>) -> Option<(Domain, Message<'p>)> {
+    let message = Message::parse(datagram.payload).ok()?;
+    sequence(&message)?;
     let domain = Domain {
-        exporter: source.ip(),
+        exporter: datagram.source.ip(),
         version: message.version(),
         domain: message.observation_domain(),
     };
-    Some((domain, sequence, message))
-}
-
-fn sets<'a>(message: &Message<'a>) -> impl Iterator<Item = Set<'a>> + use<'a> {
-    let sets = match message {
-        Message::Fixed(_) => None,
-        Message::V9(message) => Some(message.sets()),
-        Message::Ipfix(message) => Some(message.sets()),
-    };
-    sets.into_iter().flatten().map_while(Result::ok)
-}
-
-fn replace<const N: usize>(payload: &mut [u8], at: usize, value: &[u8; N]) {
-    if let Some(field) = payload.get_mut(at..at + N) {
-        field.copy_from_slice(value);
-    }
+    Some((domain, message))
 }

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use forebay_wire::set::HEADER_LENGTH as SET_HEADER_BYTES;
-use forebay_wire::template::{Definition, TemplateRecord};
-use forebay_wire::{Message, Set, SetKind, Sets, fixed, ipfix, v9};
+use forebay_wire::template::Definition;
+use forebay_wire::{Message, SetKind, Sets, fixed};
 
 use super::layout::{Layout, Times, kind};
 use super::shift::{Kind, Patch};
+use crate::templates::{definitions, definitions_of};
 
 /// More fields do not fit into a datagram.
 const MAX_FIELDS: usize = u16::MAX as usize / 4;
@@ -138,26 +139,6 @@ fn layout_of(definition: &Definition<'_>) -> Option<Layout> {
     Some(Layout::new(&template))
 }
 
-/// The templates that a message tells.
-pub(super) fn definitions<'a>(message: &Message<'a>) -> impl Iterator<Item = Definition<'a>> {
-    let sets = match message {
-        Message::Fixed(_) => None,
-        Message::V9(message) => Some(message.sets()),
-        Message::Ipfix(message) => Some(message.sets()),
-    };
-    let sets = sets.into_iter().flatten().map_while(Result::ok);
-    sets.flat_map(|set| definitions_of(&set))
-}
-
-fn definitions_of<'a>(set: &Set<'a>) -> impl Iterator<Item = Definition<'a>> + use<'a> {
-    let records = set.templates().map_while(Result::ok);
-    records.filter_map(|record| match record {
-        TemplateRecord::Define(definition) => Some(definition),
-        // Over UDP they mean nothing (RFC 7011, section 8.4).
-        TemplateRecord::Withdraw { .. } | TemplateRecord::WithdrawAll { .. } => None,
-    })
-}
-
 fn fixed_content(message: &fixed::Message<'_>, patches: &mut Vec<Patch>) -> Content {
     let version = message.header.version;
     header(patches, 4, Kind::Uptime);
@@ -206,13 +187,4 @@ fn patch(start: usize, times: Times) -> Option<Patch> {
         count: u16::try_from(count).ok().filter(|&count| count > 0)?,
         kind,
     })
-}
-
-/// Length of a header that sets come after.
-pub(super) const fn header_bytes(version: u8) -> Option<usize> {
-    match version {
-        9 => Some(v9::HEADER_LENGTH),
-        10 => Some(ipfix::HEADER_LENGTH),
-        _ => None,
-    }
 }
