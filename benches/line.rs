@@ -5,6 +5,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -59,7 +60,7 @@ fn line(criterion: &mut Criterion) {
         flows: FLOWS,
         ..GenerateConfig::default()
     };
-    to_capture(config, &capture, &mut |_| {}).expect("generates");
+    to_capture(config, &capture, &AtomicBool::new(false), &mut |_| {}).expect("generates");
     let mut group = criterion.benchmark_group("line");
     group
         .throughput(Throughput::Elements(FLOWS))

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -214,6 +215,7 @@ fn send(config: GenerateConfig, target: SocketAddr, rate: u64) -> Result<Sent> {
         config,
         target,
         Pace::FlowsPerSec(rate as f64),
+        &AtomicBool::new(false),
         &mut progress,
     )?;
     if sent.report.unsent_datagrams > 0 {

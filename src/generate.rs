@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result};
 use clap::{ArgGroup, Args, ValueEnum};
@@ -15,6 +16,7 @@ use forebay_replay::generate::{
 use crate::clock;
 use crate::outcome::{Outcome, WrongUsage};
 use crate::progress::{StatusLine, thousands};
+use crate::signals;
 use crate::units::{Count, Rate, Size, export_version, socket_address};
 
 mod prefix;
@@ -23,11 +25,12 @@ use prefix::Prefix;
 
 /// Generate export traffic of known content, to a capture file or to a collector.
 ///
-/// The same flags give the same traffic. Beside a capture, its truth is written to CAPTURE.truth.json.
+/// The same flags give the same traffic. Beside a capture, its truth is written to CAPTURE.truth.json. Interrupting it tells
+/// what was sent so far; a capture that is not whole is not kept.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("sink").required(true).args(["output", "to"])))]
 pub(crate) struct Flags {
-    /// Write a capture file
+    /// Write a capture file: pcap, or by the ending of its name pcapng, and compressed with .zst
     #[arg(long, value_name = "CAPTURE")]
     output: Option<PathBuf>,
 
@@ -142,6 +145,7 @@ impl FromStr for VersionShare {
 
 pub(crate) fn run(flags: &Flags) -> Result<Outcome> {
     let config = config(flags)?;
+    let stop = signals::stop()?;
     let mut line = StatusLine::new();
     let mut progress = |progress: &Progress| {
         let Progress {
@@ -154,18 +158,18 @@ pub(crate) fn run(flags: &Flags) -> Result<Outcome> {
         let pace = flags
             .rate
             .map_or(Pace::Flood, |Rate(rate)| Pace::FlowsPerSec(rate as f64));
-        let sent = to_socket(config, target, pace, &mut progress).map_err(usage)?;
+        let sent = to_socket(config, target, pace, &stop, &mut progress).map_err(usage)?;
         drop(line);
         if let Some(path) = &flags.truth {
             write_truth(&sent.truth, path)?;
         }
-        return report(&sent, target);
+        return report(&sent, target, stop.load(Ordering::Relaxed));
     }
     let output = flags
         .output
         .as_deref()
         .context("neither --output nor --to was given")?;
-    let truth = to_capture(config, output, &mut progress)?;
+    let truth = to_capture(config, output, &stop, &mut progress)?;
     drop(line);
     writeln!(io::stdout(), "{}: {}", output.display(), totals(&truth))?;
     Ok(Outcome::Done)
@@ -268,15 +272,20 @@ fn in_flags(error: &ConfigError) -> String {
         .replace("`keys`", "--keys")
 }
 
-fn report(sent: &Sent, target: SocketAddr) -> Result<Outcome> {
+fn report(sent: &Sent, target: SocketAddr, interrupted: bool) -> Result<Outcome> {
     let report = &sent.report;
     writeln!(
         io::stdout(),
-        "{target}: {} flows in {} datagrams sent in {:.2} s, {} flows/s",
+        "{target}: {} flows in {} datagrams sent in {:.2} s, {} flows/s{}",
         thousands(report.flows),
         thousands(report.datagrams),
         report.elapsed.as_secs_f64(),
-        thousands(report.flows_per_sec() as u64)
+        thousands(report.flows_per_sec() as u64),
+        if interrupted {
+            ", until interrupted"
+        } else {
+            ""
+        }
     )?;
     if report.unsent_datagrams > 0 || report.send_errors > 0 {
         anyhow::bail!(

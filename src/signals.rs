@@ -1,11 +1,14 @@
 //! SIGTERM and SIGINT end; SIGHUP is the command's to understand.
 
 use std::process;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
 use crate::clock;
@@ -13,6 +16,17 @@ use crate::outcome::complain;
 
 /// What the threads get beyond the grace period to see that it is over.
 const MARGIN: Duration = Duration::from_secs(2);
+
+/// What the first signal that ends sets, for work that looks at it; the second ends the program at once.
+pub(crate) fn stop() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))
+            .and_then(|_| flag::register(signal, Arc::clone(&stop)))
+            .context("cannot handle signals")?;
+    }
+    Ok(stop)
+}
 
 /// What signals do.
 pub(crate) struct Handlers<H, S, E> {

@@ -8,6 +8,7 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use forebay_collector::{Columns, Decoder, DecoderConfig, Output};
 use forebay_fuzz::{START_US, push_frame};
@@ -36,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         template_refresh: 3,
         ..GenerateConfig::default()
     };
-    to_capture(config.clone(), &generated, &mut |_| ())?;
+    to_capture(config.clone(), &generated, &AtomicBool::new(false), &mut |_| ())?;
     let mut captures = vec![generated];
     if let Some(corpus) = std::env::var_os("FOREBAY_CORPUS") {
         let corpus = Path::new(&corpus);
@@ -93,12 +94,14 @@ impl Seeds {
                 let full = std::mem::take(input);
                 self.write(target, &full)?;
                 self.write("forward", &full)?;
+                self.write("replay", &full)?;
             }
             push_frame(inputs.entry(key).or_default(), datagram.payload);
         }
         for ((target, _), input) in inputs {
             self.write(target, &input)?;
             self.write("forward", &input)?;
+            self.write("replay", &input)?;
         }
         Ok(())
     }

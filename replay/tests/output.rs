@@ -8,6 +8,7 @@ use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
@@ -15,7 +16,10 @@ use forebay_replay::generate::{
     GenerateConfig, Generator, Pace, Prepared, Progress, SendError, Sent, Truth, to_capture,
     to_socket,
 };
+use forebay_replay::{Filter, Recording};
 use forebay_udp::capture::CaptureReader;
+
+static NEVER: AtomicBool = AtomicBool::new(false);
 
 fn config() -> GenerateConfig {
     GenerateConfig {
@@ -49,7 +53,7 @@ fn a_capture_holds_the_messages_and_the_truth_lies_beside_it() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("traffic.pcap");
     let mut progress = Vec::new();
-    let truth = to_capture(config(), &path, &mut |done| progress.push(*done)).unwrap();
+    let truth = to_capture(config(), &path, &NEVER, &mut |done| progress.push(*done)).unwrap();
 
     assert_eq!(
         names(directory.path()),
@@ -78,13 +82,46 @@ fn a_capture_holds_the_messages_and_the_truth_lies_beside_it() {
 }
 
 #[test]
+fn the_name_says_what_the_capture_is() {
+    let directory = tempfile::tempdir().unwrap();
+    const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+    const PCAP: [u8; 4] = 0xa1b2_3c4d_u32.to_le_bytes();
+    const PCAPNG: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
+    for (name, begins) in [
+        ("a.pcap", PCAP),
+        ("a", PCAP),
+        ("a.pcapng", PCAPNG),
+        ("a.pcap.zst", ZSTD),
+        ("a.pcapng.zst", ZSTD),
+        ("a.zst", ZSTD),
+    ] {
+        let path = directory.path().join(name);
+        to_capture(config(), &path, &NEVER, &mut |_| ()).unwrap();
+        let file = fs::read(&path).unwrap();
+        assert_eq!(file[..4], begins, "{name}");
+        if begins == ZSTD {
+            let kind = zstd::decode_all(&file[..]).unwrap();
+            let expected = if name.contains("pcapng") {
+                PCAPNG
+            } else {
+                PCAP
+            };
+            assert_eq!(kind[..4], expected, "{name}");
+        }
+        let recording = Recording::open(&path, &Filter::default()).unwrap();
+        assert_eq!(recording.flows(), config().flows, "{name}");
+        assert!(recording.torn().is_none());
+    }
+}
+
+#[test]
 fn a_capture_that_cannot_be_written_leaves_nothing() {
     let directory = tempfile::tempdir().unwrap();
     // A directory is in the way of the truth's name.
     let path = directory.path().join("a");
     let taken = directory.path().join("a.truth.json");
     fs::create_dir(&taken).unwrap();
-    let error = to_capture(config(), &path, &mut |_| ())
+    let error = to_capture(config(), &path, &NEVER, &mut |_| ())
         .unwrap_err()
         .to_string();
     assert!(
@@ -94,7 +131,7 @@ fn a_capture_that_cannot_be_written_leaves_nothing() {
     assert_eq!(names(directory.path()), ["a.truth.json"]);
 
     let path = directory.path().join("missing/traffic.pcap");
-    let error = to_capture(config(), &path, &mut |_| ())
+    let error = to_capture(config(), &path, &NEVER, &mut |_| ())
         .unwrap_err()
         .to_string();
     assert!(error.starts_with("cannot create capture "), "{error}");
@@ -109,7 +146,7 @@ fn what_is_no_file_is_not_replaced_by_a_capture() {
     let socket = directory.path().join("socket");
     let _listener = UnixListener::bind(&socket).unwrap();
     for path in [folder, socket] {
-        let error = to_capture(config(), &path, &mut |_| ())
+        let error = to_capture(config(), &path, &NEVER, &mut |_| ())
             .unwrap_err()
             .to_string();
         assert!(error.contains("is there and is no file"), "{error}");
@@ -172,7 +209,7 @@ const GENTLE: Pace = Pace::FlowsPerSec(20_000.0);
 #[test]
 fn each_exporter_sends_its_messages_from_its_own_address() {
     let (sent, received) =
-        receive(|target| to_socket(config(), target, GENTLE, &mut |_| ()).unwrap());
+        receive(|target| to_socket(config(), target, GENTLE, &NEVER, &mut |_| ()).unwrap());
     check_received(config(), &sent, &received);
     // 5000 flows at that pace take a quarter of a second, but for the last burst.
     assert!(
@@ -213,7 +250,7 @@ fn where_nobody_listens_every_message_is_accounted_for() {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.local_addr().unwrap()
     };
-    let sent = to_socket(config(), target, Pace::Flood, &mut |_| ()).unwrap();
+    let sent = to_socket(config(), target, Pace::Flood, &NEVER, &mut |_| ()).unwrap();
     let (report, total) = (sent.report, sent.truth.total);
     assert!(report.send_errors > 0, "{report:?}");
     assert_eq!(report.datagrams + report.unsent_datagrams, total.datagrams);
@@ -224,7 +261,7 @@ fn where_nobody_listens_every_message_is_accounted_for() {
 fn what_cannot_be_sent_from_is_said() {
     let target = "127.0.0.1:9".parse().unwrap();
     let problem = |config, pace| {
-        let error = to_socket(config, target, pace, &mut |_| ()).unwrap_err();
+        let error = to_socket(config, target, pace, &NEVER, &mut |_| ()).unwrap_err();
         error.to_string()
     };
     let config = |first_exporter: Ipv4Addr| GenerateConfig {
@@ -238,7 +275,9 @@ fn what_cannot_be_sent_from_is_said() {
     );
     assert_eq!(
         problem(config(Ipv4Addr::new(192, 0, 2, 1)), Pace::Flood),
-        "cannot send from 192.0.2.1:0 to 127.0.0.1:9: Cannot assign requested address (os error 99)"
+        "cannot send from 192.0.2.1:0 to 127.0.0.1:9: Cannot assign requested address (os error 99); exporters send \
+         from addresses of this machine, such as 127.0.1.1: from any other, replay a capture of them (--output), which \
+         takes CAP_NET_RAW"
     );
     assert_eq!(
         problem(config(Ipv4Addr::LOCALHOST), Pace::FlowsPerSec(0.0)),
@@ -248,6 +287,6 @@ fn what_cannot_be_sent_from_is_said() {
         exporters: 0,
         ..GenerateConfig::default()
     };
-    let error = to_socket(none, target, Pace::Flood, &mut |_| ()).unwrap_err();
+    let error = to_socket(none, target, Pace::Flood, &NEVER, &mut |_| ()).unwrap_err();
     assert!(matches!(error, SendError::Config(_)), "{error}");
 }

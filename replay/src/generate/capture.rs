@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use forebay_udp::Datagram;
 use forebay_udp::capture::{CaptureWriteError, CaptureWriter};
@@ -14,9 +15,12 @@ use super::config::{ConfigError, GenerateConfig};
 use super::send::Progress;
 use super::truth::Truth;
 use super::{GeneratedMessage, Generator};
+use crate::output::{Named, Output};
 
 /// Where the messages of a capture go to: a collector at a usual port, of the exporter's address family.
 const COLLECTOR_PORT: u16 = 2055;
+/// Each datagram takes several writes.
+const BUFFER_BYTES: usize = 1 << 18;
 /// After how many messages progress is told.
 const MESSAGES_PER_PROGRESS: u64 = 4096;
 
@@ -43,17 +47,21 @@ pub enum CaptureError {
         /// What the system said.
         source: io::Error,
     },
+    /// It was asked to end.
+    #[error("interrupted: nothing was written")]
+    Interrupted,
 }
 
-/// Writes the traffic to a capture file, and its truth to `<path>.truth.json`. A file comes under its name when it is
-/// whole, the truth first.
+/// Writes the traffic to a capture file, and its truth to `<path>.truth.json`. The name's ending says what the file is:
+/// `.pcapng` or pcap, and compressed with `.zst`. A file comes under its name when it is whole, the truth first.
 ///
 /// # Errors
 ///
-/// The configuration cannot be generated, a file not be written, or what has its name is none.
+/// The configuration cannot be generated, a file not be written, or what has its name is none; or `stop` said so.
 pub fn to_capture(
     config: GenerateConfig,
     path: &Path,
+    stop: &AtomicBool,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Truth, CaptureError> {
     let mut generator = Generator::new(config)?;
@@ -67,7 +75,16 @@ pub fn to_capture(
         with_suffix(path, ".part"),
         with_suffix(&truth_path, ".part"),
     );
-    let written = write(&mut generator, &capture_part, &truth_part, progress).and_then(|truth| {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let capture = create(&Named::new(&name), &capture_part);
+    let written = capture.and_then(|capture| {
+        let truth = write(
+            &mut generator,
+            capture,
+            (&capture_part, &truth_part),
+            stop,
+            progress,
+        )?;
         rename(&truth_part, &truth_path)?;
         rename(&capture_part, path).inspect_err(|_| remove(&truth_path))?;
         Ok(truth)
@@ -79,13 +96,25 @@ pub fn to_capture(
     written
 }
 
+type Capture = CaptureWriter<BufWriter<Output>>;
+
+fn create(named: &Named<'_>, path: &Path) -> Result<Capture, CaptureError> {
+    let file = File::create(path).map_err(|source| CaptureWriteError::Create {
+        path: path.to_owned(),
+        source,
+    })?;
+    let output = Output::new(file, named.is_compressed).map_err(|source| failed(path, source))?;
+    let output = BufWriter::with_capacity(BUFFER_BYTES, output);
+    Ok(CaptureWriter::with_format(path, output, named.format)?)
+}
+
 fn write(
     generator: &mut Generator,
-    capture_path: &Path,
-    truth_path: &Path,
+    mut capture: Capture,
+    (capture_path, truth_path): (&Path, &Path),
+    stop: &AtomicBool,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Truth, CaptureError> {
-    let mut capture = CaptureWriter::create(capture_path)?;
     let mut payload = Vec::new();
     let mut done = Progress {
         datagrams: 0,
@@ -93,6 +122,9 @@ fn write(
         of_flows: generator.config().flows,
     };
     while let Some(message) = generator.next_message(&mut payload) {
+        if stop.load(Ordering::Relaxed) {
+            return Err(CaptureError::Interrupted);
+        }
         let GeneratedMessage { source, at_ns, .. } = message;
         capture.write(&Datagram {
             source,
@@ -107,8 +139,11 @@ fn write(
         }
     }
     progress(&done);
-    let file = capture.finish()?;
-    let synced = file.get_ref().sync_all();
+    let output = capture.finish()?.into_inner();
+    let synced = output
+        .map_err(io::IntoInnerError::into_error)
+        .and_then(Output::finish)
+        .and_then(|file| file.sync_all());
     synced.map_err(|source| failed(capture_path, source))?;
 
     let truth = generator.truth();

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -116,7 +117,10 @@ pub enum SendError {
         source: io::Error,
     },
     /// An exporter's address cannot be sent from.
-    #[error("cannot send from {from} to {target}: {source}")]
+    #[error(
+        "cannot send from {from} to {target}: {source}; exporters send from addresses of this machine, such as \
+         127.0.1.1: from any other, replay a capture of them (--output), which takes CAP_NET_RAW"
+    )]
     Bind {
         /// The exporter's address.
         from: SocketAddr,
@@ -127,7 +131,7 @@ pub enum SendError {
     },
 }
 
-/// Sends the traffic to `target` while generating it, each exporter's from its own address.
+/// Sends the traffic to `target` while generating it, each exporter's from its own address: all of it, or until `stop`.
 ///
 /// Each exporter takes an open file, and its address must be one of this machine's, as all of 127.0.0.0/8 are.
 ///
@@ -139,6 +143,7 @@ pub fn to_socket(
     config: GenerateConfig,
     target: SocketAddr,
     pace: Pace,
+    stop: &AtomicBool,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Sent, SendError> {
     let mut generator = Generator::new(config)?;
@@ -146,14 +151,16 @@ pub fn to_socket(
     let mut burst = Burst::default();
     let mut payload = Vec::new();
     transmitter.start();
-    while let Some(message) = generator.next_message(&mut payload) {
+    while !stop.load(Ordering::Relaxed)
+        && let Some(message) = generator.next_message(&mut payload)
+    {
         if burst.len == MAX_BURST || message.exporter != burst.exporter {
-            burst.send(&mut transmitter, progress);
+            burst.send(&mut transmitter, stop, progress);
             burst.exporter = message.exporter;
         }
         burst.push(&mut payload, message.flows);
     }
-    burst.send(&mut transmitter, progress);
+    burst.send(&mut transmitter, stop, progress);
     Ok(transmitter.finish(generator.truth(), progress))
 }
 
@@ -243,7 +250,12 @@ impl Prepared {
                 start = message.end;
                 exporter = message.exporter as usize;
             }
-            transmitter.send(exporter, &payloads, &flows, progress);
+            transmitter.send(
+                exporter,
+                (&payloads, &flows),
+                &AtomicBool::new(false),
+                progress,
+            );
         }
         Ok(transmitter.finish(self.truth(), progress))
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,8 @@ use super::{MAX_BURST, Pace, Progress, SendError, SendReport, Sent};
 
 /// Shorter waits are saved up: a sleep takes about 60 µs more than asked for.
 const LEAST_SLEEP: Duration = Duration::from_millis(1);
+/// How long a wait may be before it is looked whether to stop.
+const LOOK: Duration = Duration::from_millis(50);
 /// After how many bursts progress is told.
 const BURSTS_PER_PROGRESS: u64 = 512;
 
@@ -40,13 +43,15 @@ impl Burst {
     pub(super) fn send(
         &mut self,
         transmitter: &mut Transmitter,
+        stop: &AtomicBool,
         progress: &mut dyn FnMut(&Progress),
     ) {
         let mut payloads: [&[u8]; MAX_BURST] = [&[]; MAX_BURST];
         for (slice, payload) in payloads.iter_mut().zip(&self.payloads) {
             *slice = payload;
         }
-        transmitter.send(self.exporter, &payloads[..self.len], &self.flows, progress);
+        let burst = (&payloads[..self.len], &self.flows[..]);
+        transmitter.send(self.exporter, burst, stop, progress);
         self.len = 0;
         self.flows.clear();
     }
@@ -123,15 +128,16 @@ impl Transmitter {
         self.started = now();
     }
 
-    /// Sends messages of one exporter, of which `flows` tells how many each holds.
+    /// Sends messages of one exporter, of which `flows` tells how many each holds, when their time has come or `stop` says
+    /// so.
     pub(super) fn send(
         &mut self,
         exporter: usize,
-        payloads: &[&[u8]],
-        flows: &[u64],
+        (payloads, flows): (&[&[u8]], &[u64]),
+        stop: &AtomicBool,
         progress: &mut dyn FnMut(&Progress),
     ) {
-        self.wait();
+        self.wait(stop);
         let mut next = 0;
         let mut refused = false;
         while next < payloads.len() {
@@ -168,7 +174,7 @@ impl Transmitter {
     }
 
     /// Sleeps while what has been sent is ahead of the pace.
-    fn wait(&self) {
+    fn wait(&self, stop: &AtomicBool) {
         let Pace::FlowsPerSec(flows_per_sec) = self.pace else {
             return;
         };
@@ -176,9 +182,12 @@ impl Transmitter {
         // Longer than any traffic lasts, where the pace is next to nothing.
         let due =
             Duration::try_from_secs_f64(flows as f64 / flows_per_sec).unwrap_or(Duration::MAX);
-        let ahead = due.saturating_sub(now() - self.started);
-        if ahead >= LEAST_SLEEP {
-            thread::sleep(ahead);
+        loop {
+            let ahead = due.saturating_sub(now() - self.started);
+            if ahead < LEAST_SLEEP || stop.load(Ordering::Relaxed) {
+                return;
+            }
+            thread::sleep(ahead.min(LOOK));
         }
     }
 
