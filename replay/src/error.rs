@@ -34,15 +34,17 @@ pub enum ReplayError {
     },
     /// The capture has more than the memory.
     #[error(
-        "{} is larger than the memory ({} MiB are free for it): send less at a time, by --exporter or --versions, or \
-         cut it (`editcap -c`)",
-        path.display(), limit >> 20
+        "{} does not fit into the memory: it is read whole, and its first {datagrams} export messages take the {} MiB \
+         that are free for it: send less at a time, by --exporter or --versions, or a part (`editcap -c`)",
+        path.display(), bytes >> 20
     )]
     TooLarge {
         /// The capture.
         path: PathBuf,
-        /// How many bytes it may take.
-        limit: u64,
+        /// How many export messages there was room for.
+        datagrams: usize,
+        /// How many bytes they take.
+        bytes: u64,
     },
     /// Nothing can be sent at this pace.
     #[error(transparent)]

@@ -31,8 +31,8 @@ use shift::{Patch, Shift};
 
 /// Which part of the memory that is free a recording may take.
 const MEMORY_PART: f64 = 0.75;
-/// After how many datagrams it is looked whether the memory is still enough.
-const MEMORY_CHECK: u64 = 1 << 16;
+/// What a datagram has in the mean that advances, as far as that is not known.
+const PATCHES: usize = 8;
 
 /// A capture's export messages, in memory, with the number of flows of each.
 ///
@@ -130,7 +130,13 @@ impl Recording {
     /// # Errors
     ///
     /// As [`open`](Self::open).
-    pub fn read(
+    pub fn read(capture: CaptureReader, path: &Path, filter: &Filter) -> Result<Self, ReplayError> {
+        Self::read_within(memory_limit(), capture, path, filter)
+    }
+
+    /// Reads what takes no more memory than so many bytes.
+    fn read_within(
+        limit: u64,
         mut capture: CaptureReader,
         path: &Path,
         filter: &Filter,
@@ -150,7 +156,6 @@ impl Recording {
         };
         let mut streams = HashMap::new();
         let mut sources = HashMap::new();
-        let limit = memory_limit();
         let mut datagrams: u64 = 0;
         loop {
             let datagram = match capture.next() {
@@ -189,12 +194,9 @@ impl Recording {
                 });
                 recording.streams.len() - 1
             });
-            recording.push(stream as u32, datagram.received_ns, datagram.payload);
-            if datagrams.is_multiple_of(MEMORY_CHECK) && recording.memory() > limit {
-                return Err(ReplayError::TooLarge {
-                    path: recording.path,
-                    limit,
-                });
+            let fits = recording.push(stream as u32, datagram.received_ns, datagram.payload);
+            if !fits || recording.memory() > limit {
+                return Err(recording.too_large());
             }
         }
         if recording.entries.is_empty() {
@@ -205,12 +207,18 @@ impl Recording {
                 torn: recording.torn.map(Box::new),
             });
         }
-        recording.look_into();
+        if !recording.look_into(limit) {
+            return Err(recording.too_large());
+        }
         Ok(recording)
     }
 
-    /// Adds a datagram that nothing is known of yet.
-    fn push(&mut self, stream: u32, received_ns: u64, payload: &[u8]) {
+    /// Adds a datagram that nothing is known of yet; whether the system had memory for it.
+    fn push(&mut self, stream: u32, received_ns: u64, payload: &[u8]) -> bool {
+        let room = self.payloads.try_reserve(payload.len());
+        if room.and_then(|()| self.entries.try_reserve(1)).is_err() {
+            return false;
+        }
         if self.entries.is_empty() {
             self.began_ns = received_ns;
         }
@@ -229,10 +237,11 @@ impl Recording {
         });
         self.bytes += payload.len() as u64;
         self.payloads.extend_from_slice(payload);
+        true
     }
 
-    /// Counts flows, and finds what advances.
-    fn look_into(&mut self) {
+    /// Counts flows, and finds what advances; whether that fits into the memory.
+    fn look_into(&mut self, limit: u64) -> bool {
         let mut templates = Templates::new(self.streams.iter().map(|stream| {
             let ip = self.source_of(stream).ip();
             (ip, stream.version, stream.domain)
@@ -243,6 +252,7 @@ impl Recording {
                 templates.learn_first(entry.stream, &message);
             }
         }
+        let entries = self.entries.len();
         for entry in &mut self.entries {
             let payload = payload_of(&self.payloads, entry);
             let Some(message) = export_message(payload) else {
@@ -260,7 +270,11 @@ impl Recording {
                 let sequence = stream.sequence.get_or_insert(Sequence::new(number));
                 sequence.follow(number, units);
             }
+            if memory_of(&self.payloads, entries, self.patches.len()) > limit {
+                return false;
+            }
         }
+        true
     }
 
     /// Puts messages in front that tell all templates, as they are first in the recording, so that a collector knows
@@ -396,12 +410,23 @@ impl Recording {
         source.copied().unwrap_or(Prepared::NONE.source)
     }
 
-    /// About how much memory it takes.
+    /// About how much memory it takes, while it is not known what advances.
     fn memory(&self) -> u64 {
-        // A few places of each payload advance.
-        let each = size_of::<Entry>() + 8 * size_of::<Patch>();
-        (self.payloads.capacity() + self.entries.capacity() * each) as u64
+        let entries = self.entries.len();
+        memory_of(&self.payloads, entries, PATCHES * entries)
     }
+
+    fn too_large(self) -> ReplayError {
+        ReplayError::TooLarge {
+            bytes: self.memory(),
+            datagrams: self.entries.len(),
+            path: self.path,
+        }
+    }
+}
+
+fn memory_of(payloads: &[u8], entries: usize, patches: usize) -> u64 {
+    (payloads.len() + entries * size_of::<Entry>() + patches * size_of::<Patch>()) as u64
 }
 
 fn payload_of<'a>(payloads: &'a [u8], entry: &Entry) -> &'a [u8] {
@@ -415,7 +440,7 @@ fn export_message(payload: &[u8]) -> Option<Message<'_>> {
     Message::parse(payload).ok()
 }
 
-/// How many bytes a recording may take.
+/// How many bytes a recording may take: a part of what the machine has free, or of what a container may have.
 fn memory_limit() -> u64 {
     let available = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
         let line = text
@@ -424,7 +449,11 @@ fn memory_limit() -> u64 {
         let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
         Some(kib * 1024)
     });
-    available.map_or(u64::MAX, |bytes| (bytes as f64 * MEMORY_PART) as u64)
+    // Not a number where there is no limit (cgroups(7)).
+    let container = fs::read_to_string("/sys/fs/cgroup/memory.max");
+    let container = container.ok().and_then(|text| text.trim().parse().ok());
+    let least = available.into_iter().chain(container).min();
+    least.map_or(u64::MAX, |bytes: u64| (bytes as f64 * MEMORY_PART) as u64)
 }
 
 #[cfg(test)]

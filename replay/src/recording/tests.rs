@@ -7,7 +7,7 @@ use forebay_wire::{ElementId, Records, SetKind, Template, TemplateRecord};
 use proptest::prelude::*;
 
 use super::*;
-use crate::generate::{GenerateConfig, Generator};
+use crate::generate::{GenerateConfig, Generator, VersionShares};
 
 /// A payload with its source and its time.
 type Sent = (SocketAddr, u64, Vec<u8>);
@@ -401,4 +401,52 @@ fn a_clock_that_was_set_back_does_not_turn_the_order() {
     let times: Vec<_> = (0..4).map(|index| back.at_ns(index).unwrap()).collect();
     assert_eq!(times, [0, 2_000_000_000, 2_000_000_000, 3_000_000_000]);
     assert_eq!(back.period_ns(), 4_000_000_000);
+}
+
+#[test]
+fn a_capture_that_is_larger_than_the_memory_is_refused_before_it_is_full() {
+    // One exporter's, with records of variable length.
+    let mut generator = Generator::new(GenerateConfig {
+        flows: 20_000,
+        versions: VersionShares {
+            v5: 0,
+            v9: 0,
+            ipfix: 1,
+        },
+        exporters: 6,
+        ..GenerateConfig::default()
+    })
+    .unwrap();
+    let layouts: Vec<_> = generator.truth().exporters;
+    let mut payload = Vec::new();
+    let mut sent = Vec::new();
+    while let Some(message) = generator.next_message(&mut payload) {
+        if layouts[message.exporter].layout == "ipfix-application" {
+            sent.push((message.source, message.at_ns, payload.clone()));
+        }
+    }
+    let file = capture(&sent);
+    let within = |limit: u64| {
+        let path = Path::new("test.pcap");
+        let capture = CaptureReader::from_reader(path, Cursor::new(file.clone())).unwrap();
+        Recording::read_within(limit, capture, path, &Filter::default())
+    };
+    let whole = within(u64::MAX).unwrap();
+    let before = whole.memory();
+    let error = within(before / 2).unwrap_err();
+    let ReplayError::TooLarge {
+        datagrams, bytes, ..
+    } = &error
+    else {
+        panic!("{error}");
+    };
+    assert!((before / 2..before / 2 + 2_000).contains(bytes), "{bytes}");
+    assert!((1..sent.len()).contains(datagrams), "{datagrams}");
+    let error = error.to_string();
+    assert!(error.contains("by --exporter or --versions"), "{error}");
+    // What advances is known last, and may be more than was thought: fields behind those of variable length have no stride.
+    let all = memory_of(&whole.payloads, whole.entries.len(), whole.patches.len());
+    assert!(all > before, "{all} {before}");
+    assert!(within(all - 1).is_err());
+    assert!(within(all).is_ok());
 }
