@@ -3,8 +3,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
 use clap::{ArgGroup, Args, ValueEnum};
@@ -12,11 +10,10 @@ use forebay_replay::{
     Filter, Network, PlayOptions, Player, Recording, ReplayError, Report, Source, can_be_bound,
 };
 use forebay_udp::{RawSender, SendError, drop_network_privileges};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
 
 use crate::outcome::{Outcome, WrongUsage, tell};
 use crate::progress::{StatusLine, thousands};
+use crate::signals;
 use crate::units::{Count, Period, export_version, socket_address};
 
 mod pace;
@@ -32,6 +29,7 @@ use search::{SearchFlags, Subject};
 /// asked for. Interrupting it prints what has been reached so far.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("pace").args(["speed", "delay", "pps", "fps", "mbps", "flood"])))]
+#[command(allow_negative_numbers = true)]
 pub(crate) struct Flags {
     /// The capture: pcap or pcapng; - is standard input
     capture: PathBuf,
@@ -73,7 +71,7 @@ pub(crate) struct Flags {
     source: Option<SourceFlag>,
 
     /// How often to go through the capture; 0 is until interrupted
-    #[arg(long = "loop", value_name = "N", default_value = "1")]
+    #[arg(long = "loop", value_name = "N", default_value = "1", value_parser = loops)]
     loops: Count,
 
     /// Move times to the present, and advance times and sequence numbers so that each loop goes on where the last ended
@@ -135,7 +133,7 @@ pub(crate) fn run(flags: &Flags) -> Result<Outcome> {
     };
     let mut player = Player::new(recording, flags.to, source, options)?;
     drop_network_privileges().context("cannot give up the privileges for raw sockets")?;
-    let stop = stop_by_signal()?;
+    let stop = signals::stop()?;
     if flags.search.is_asked() {
         let subject = Subject {
             recording: &flags.capture,
@@ -167,6 +165,11 @@ pub(crate) fn run(flags: &Flags) -> Result<Outcome> {
         anyhow::bail!(complaint);
     }
     Ok(Outcome::Done)
+}
+
+fn loops(text: &str) -> Result<Count, String> {
+    let count = text.parse::<Count>();
+    count.map_err(|error| format!("{error}; 0 is until interrupted"))
 }
 
 fn filter(flags: &Flags) -> Result<Filter> {
@@ -205,17 +208,6 @@ fn source(flags: &Flags, recording: &Recording) -> Result<Source> {
         "forebay: no permission to send from the recorded addresses (CAP_NET_RAW): sending from {from}"
     ));
     Ok(source)
-}
-
-/// The first signal ends sending, the second the program.
-fn stop_by_signal() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))
-            .and_then(|_| flag::register(signal, Arc::clone(&stop)))
-            .context("cannot handle signals")?;
-    }
-    Ok(stop)
 }
 
 /// What was asked for by flags cannot be done with any recording, or not with this one.

@@ -27,6 +27,14 @@ mod words;
 
 use conditions::Conditions;
 
+/// What is done where the flags do not say.
+const STEP: Duration = Duration::from_secs(10);
+const SETTLE: Duration = Duration::from_secs(3);
+const CONFIRM: u32 = 3;
+const FROM: u64 = 100_000;
+const PRECISION: f64 = 0.02;
+const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How long a step is at least: shorter ones say nothing about a rate.
 const STEP_LEAST: Duration = Duration::from_millis(100);
 
@@ -42,55 +50,50 @@ pub(super) const PLAY_OPTIONS: PlayOptions = PlayOptions {
 #[command(next_help_heading = "Search")]
 pub(super) struct SearchFlags {
     /// Find the highest rate, in flows a second, at which the collector loses nothing; the recording is sent again and again, with --rebase and --prime
-    #[arg(long, requires = "probe", conflicts_with_all = ["pace", "ramp", "loops", "for_at_most"])]
+    #[arg(long, conflicts_with_all = ["pace", "ramp", "loops", "for_at_most"])]
     search: bool,
 
     /// How to learn what has arrived; may be repeated, and what misses most counts: kernel:PORT (drops of this host's UDP
     /// sockets on that port), http:URL (/stats of our collector or router), command:'…' (a shell command that prints the
     /// count of records stored so far)
-    #[arg(long, value_name = "PROBE", requires = "search")]
+    #[arg(long, value_name = "PROBE")]
     probe: Vec<ProbeFlag>,
 
-    /// How long each rate is sent: long enough to fill the collector's buffers
-    #[arg(long, value_name = "TIME", default_value = "10s", requires = "search")]
-    step: Period,
+    /// How long each rate is sent: long enough to fill the collector's buffers [default: 10s]
+    #[arg(long, value_name = "TIME")]
+    step: Option<Period>,
 
     /// How long nothing must have come after a step before what is missing is lost: longer than the collector takes to
-    /// store, and than it takes between two files where the probe counts in files
-    #[arg(long, value_name = "TIME", default_value = "3s", requires = "search")]
-    settle: Period,
+    /// store, and than it takes between two files where the probe counts in files [default: 3s]
+    #[arg(long, value_name = "TIME")]
+    settle: Option<Period>,
 
-    /// How many times in a row the rate must hold that is reported
-    #[arg(long, value_name = "N", default_value_t = 3, requires = "search", value_parser = clap::value_parser!(u32).range(1..=50))]
-    confirm: u32,
+    /// How many times in a row the rate must hold that is reported [default: 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=50))]
+    confirm: Option<u32>,
 
-    /// The first rate, in flows a second
-    #[arg(
-        long,
-        value_name = "RATE",
-        default_value = "100k/s",
-        requires = "search"
-    )]
-    from: Rate,
+    /// The first rate, in flows a second [default: 100k]
+    #[arg(long, value_name = "RATE")]
+    from: Option<Rate>,
 
     /// The highest rate to try [default: as fast as it can send]
-    #[arg(long, value_name = "RATE", requires = "search")]
+    #[arg(long, value_name = "RATE")]
     up_to: Option<Rate>,
 
-    /// How far the rate that lost may be above the one that held, as a share of it
-    #[arg(long, value_name = "0..1", default_value_t = 0.02, requires = "search")]
-    precision: f64,
+    /// How far the rate that lost may be above the one that held, as a share of it [default: 0.02]
+    #[arg(long, value_name = "0..1")]
+    precision: Option<f64>,
 
-    /// How long a probe may take to answer
-    #[arg(long, value_name = "TIME", default_value = "30s", requires = "search")]
-    probe_timeout: Period,
+    /// How long a probe may take to answer [default: 30s]
+    #[arg(long, value_name = "TIME")]
+    probe_timeout: Option<Period>,
 
     /// The collector's process: its CPU time and memory in each step
-    #[arg(long, value_name = "PID", requires = "search")]
+    #[arg(long, value_name = "PID")]
     pid: Option<u32>,
 
     /// Write the report as a page that needs nothing else, with its plots
-    #[arg(long, value_name = "FILE", requires = "search")]
+    #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 }
 
@@ -175,39 +178,85 @@ impl SearchFlags {
     /// What cannot be is told before anything is opened.
     pub(super) fn check(&self) -> Result<()> {
         let wrong = |what: &str| Err(WrongUsage(what.to_owned()).into());
-        let Rate(first) = self.from;
+        if !self.search {
+            return match self.of_a_search() {
+                Some(flag) => wrong(&format!(
+                    "{flag} is of a search: give --search and --probe too, or leave it out"
+                )),
+                None => Ok(()),
+            };
+        }
+        if self.probe.is_empty() {
+            return wrong(
+                "--search must learn what has arrived: give --probe kernel:PORT, http:URL or command:'…'",
+            );
+        }
+        let Rate(first) = self.first();
         if first == 0 {
             return wrong("--from: a search begins above 0");
         }
         if self.up_to.is_some_and(|Rate(highest)| highest < first) {
             return wrong("--up-to: the highest rate is below the first: lower --from");
         }
-        if !(0.001..=1.0).contains(&self.precision) {
+        if self
+            .precision
+            .is_some_and(|of| !(0.001..=1.0).contains(&of))
+        {
             return wrong("--precision: give a share from 0.001 to 1, such as 0.02 for 2 %");
         }
-        if self.step.0 < STEP_LEAST {
+        if self.step() < STEP_LEAST {
             return wrong("--step: less than 0.1 s says nothing about a rate");
         }
         Ok(())
     }
 
+    /// A flag that means nothing without a search, if one was given.
+    fn of_a_search(&self) -> Option<&'static str> {
+        let given = [
+            ("--probe", !self.probe.is_empty()),
+            ("--step", self.step.is_some()),
+            ("--settle", self.settle.is_some()),
+            ("--confirm", self.confirm.is_some()),
+            ("--from", self.from.is_some()),
+            ("--up-to", self.up_to.is_some()),
+            ("--precision", self.precision.is_some()),
+            ("--probe-timeout", self.probe_timeout.is_some()),
+            ("--pid", self.pid.is_some()),
+            ("--html", self.html.is_some()),
+        ];
+        let first = given.into_iter().find(|&(_, is_given)| is_given);
+        first.map(|(flag, _)| flag)
+    }
+
+    fn first(&self) -> Rate {
+        self.from.unwrap_or(Rate(FROM))
+    }
+
+    fn step(&self) -> Duration {
+        self.step.map_or(STEP, |Period(step)| step)
+    }
+
+    fn settle(&self) -> Duration {
+        self.settle.map_or(SETTLE, |Period(settle)| settle)
+    }
+
     fn settings(&self) -> Settings {
         Settings {
-            first: self.from.0 as f64,
+            first: self.first().0 as f64,
             highest: self.up_to.map(|Rate(highest)| highest as f64),
-            precision: self.precision,
-            confirm: self.confirm,
+            precision: self.precision.unwrap_or(PRECISION),
+            confirm: self.confirm.unwrap_or(CONFIRM),
         }
     }
 
     fn instruments(&self) -> Result<Instruments> {
+        let limit = self.probe_timeout;
+        let limit = limit.map_or(PROBE_TIMEOUT, |Period(limit)| limit);
         let probes = self.probe.iter();
         Ok(Instruments {
-            probes: probes
-                .map(|probe| probe.open(self.probe_timeout.0))
-                .collect(),
+            probes: probes.map(|probe| probe.open(limit)).collect(),
             process: self.pid.map(Process::new).transpose()?,
-            settle: self.settle.0,
+            settle: self.settle(),
         })
     }
 }
@@ -231,6 +280,9 @@ pub(super) fn run(
             subject.recording.display()
         );
     }
+    if let Some(path) = &flags.html {
+        html::check(path)?;
+    }
     let settings = flags.settings();
     let mut instruments = flags.instruments()?;
     let probes = instruments.probes.iter().map(ToString::to_string).collect();
@@ -244,7 +296,7 @@ pub(super) fn run(
         let mut send = |rate: f64| {
             let mut tell = |report: &Report| line.show(|| progress(rate, report));
             let pace = Pace::Flows(rate);
-            let report = player.play_telling(pace, Some(flags.step.0), stop, &mut tell);
+            let report = player.play_telling(pace, Some(flags.step()), stop, &mut tell);
             line.clear();
             sent(&report)
         };
@@ -260,17 +312,15 @@ pub(super) fn run(
         datagrams,
         flows,
         settings,
-        step: flags.step.0,
-        settle: flags.settle.0,
+        step: flags.step(),
+        settle: flags.settle(),
         probes,
         pid: flags.pid,
         conditions,
         results: &results,
     };
-    // The page first: whoever reads the output may be gone.
-    if let Some(path) = &flags.html {
-        html::write(&told, path)?;
-    }
+    // The page first: whoever reads the output may be gone. What is told does not wait for a disk that has become full.
+    let page = flags.html.as_ref().map(|path| html::write(&told, path));
     if as_json {
         io::stdout().write_all(json::text(&told).as_bytes())?;
     } else {
@@ -282,6 +332,7 @@ pub(super) fn run(
     if let Some(error) = refused {
         return Err(error.into());
     }
+    page.transpose()?;
     Ok(outcome(&results))
 }
 

@@ -188,6 +188,8 @@ fn wrong_usage_is_told_with_what_to_write() {
         ),
         (&["--fps=1..0", "--ramp=5s"], "a ramp from 1 to 0"),
         (&["--speed=-1"], "-1 is no rate"),
+        (&["--speed", "-1"], "-1 is no rate"),
+        (&["--loop", "-1"], "0 is until interrupted"),
         (&["--speed=nan"], "NaN is no rate"),
         (&["--pps=1", "--flood"], "cannot be used with"),
         (&["--delay=10"], "\"10\" is no duration"),

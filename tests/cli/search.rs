@@ -15,9 +15,10 @@ fn wrong(flags: &[&str]) -> String {
 fn a_search_that_makes_no_sense_is_wrong_usage() {
     let probe = ["--search", "--probe", "kernel:9"];
     for (flags, what) in [
-        (&["--search"][..], "--probe <PROBE>"),
-        (&["--probe", "kernel:9"], "--search"),
-        (&["--step", "5s"], "--search"),
+        (&["--search"][..], "give --probe kernel:PORT"),
+        (&["--probe", "kernel:9"], "--probe is of a search"),
+        (&["--step", "5s"], "--step is of a search: give --search"),
+        (&["--html", "a.html"], "--html is of a search"),
         (
             &["--search", "--probe", "tcp:9"],
             "write kernel:PORT, http:URL or command:",

@@ -159,7 +159,7 @@ pub enum ProbeError {
         /// The later count.
         after: u64,
     },
-    /// The search was interrupted while the command ran.
+    /// The search was interrupted while the probe was asked.
     #[error("interrupted")]
     Interrupted,
 }
@@ -200,7 +200,7 @@ impl Probe {
     pub fn read(&mut self, stop: &AtomicBool) -> Result<Reading, ProbeError> {
         match &mut self.kind {
             Kind::Kernel(sockets) => sockets.read(),
-            Kind::Http(url) => http::read(url, self.limit),
+            Kind::Http(url) => http::read(url, self.limit, stop),
             Kind::Command(command) => command::read(command, self.limit, stop),
         }
     }

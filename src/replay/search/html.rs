@@ -1,6 +1,6 @@
 //! The report as a page that needs nothing else: no script, no style or picture from elsewhere.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -24,6 +24,13 @@ const COLUMNS: [&str; 10] = [
     "memory",
     "",
 ];
+
+/// Whether a page can be written there: better known before hours of searching than after. An empty one may be left.
+pub(super) fn check(path: &Path) -> Result<()> {
+    let opened = OpenOptions::new().append(true).create(true).open(path);
+    opened.with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(())
+}
 
 /// Writes the page.
 pub(super) fn write(told: &Told<'_>, path: &Path) -> Result<()> {

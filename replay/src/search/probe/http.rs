@@ -1,10 +1,16 @@
 //! `/stats` of a running collector or router.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::{Count, Counted, ProbeError, Reading};
+
+/// How often it is looked whether to stop.
+const TURN: Duration = Duration::from_millis(20);
 
 /// The most that an answer may be: some hundred bytes for each of a quarter million exporters.
 const BYTES_MAX: u64 = 256 << 20;
@@ -33,8 +39,9 @@ pub(super) fn with_path(url: &str) -> String {
     }
 }
 
-pub(super) fn read(url: &str, limit: Duration) -> Result<Reading, ProbeError> {
-    let answer = get(url, limit).map_err(|source| ProbeError::Http {
+pub(super) fn read(url: &str, limit: Duration, stop: &AtomicBool) -> Result<Reading, ProbeError> {
+    let answer = get_until(url, limit, stop).ok_or(ProbeError::Interrupted)?;
+    let answer = answer.map_err(|source| ProbeError::Http {
         url: url.to_owned(),
         source: Box::new(source),
     })?;
@@ -57,6 +64,29 @@ pub(super) fn read(url: &str, limit: Duration) -> Result<Reading, ProbeError> {
     })
 }
 
+/// Asks on a thread of its own, so that an interrupt does not wait for the answer: `None` then.
+fn get_until(
+    url: &str,
+    limit: Duration,
+    stop: &AtomicBool,
+) -> Option<Result<Vec<u8>, ureq::Error>> {
+    let (tell, told) = mpsc::channel();
+    let asked = url.to_owned();
+    let run = move || {
+        let _nobody_waits = tell.send(get(&asked, limit));
+    };
+    if let Err(error) = thread::Builder::new().spawn(run) {
+        return Some(Err(error.into()));
+    }
+    loop {
+        match told.recv_timeout(TURN) {
+            Ok(answer) => return Some(answer),
+            Err(RecvTimeoutError::Timeout) if !stop.load(Ordering::Relaxed) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
 fn get(url: &str, limit: Duration) -> Result<Vec<u8>, ureq::Error> {
     let config = ureq::Agent::config_builder()
         .timeout_global(Some(limit))
@@ -76,11 +106,11 @@ fn get(url: &str, limit: Duration) -> Result<Vec<u8>, ureq::Error> {
 mod tests {
     use std::io::{BufRead, BufReader, Write};
     use std::net::TcpListener;
-    use std::thread;
 
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(20);
+    static GO_ON: AtomicBool = AtomicBool::new(false);
 
     /// Answers one request with this body, or not at all.
     fn serve(body: Option<&'static str>) -> String {
@@ -102,7 +132,7 @@ mod tests {
     }
 
     fn counts(body: &'static str) -> Vec<(Counted, u64)> {
-        let reading = read(&serve(Some(body)), LIMIT).expect("counts");
+        let reading = read(&serve(Some(body)), LIMIT, &GO_ON).expect("counts");
         let counts = reading.counts.iter();
         counts.map(|count| (count.of, count.count)).collect()
     }
@@ -132,16 +162,22 @@ mod tests {
 
     #[test]
     fn who_answers_otherwise_or_not_is_told() {
-        let error = read(&serve(Some("hello")), LIMIT).expect_err("no stats");
+        let error = read(&serve(Some("hello")), LIMIT, &GO_ON).expect_err("no stats");
         assert!(error.to_string().contains("/total/records"), "{error}");
-        let error = read(&serve(None), Duration::from_millis(50)).expect_err("it hangs");
+        let error = read(&serve(None), Duration::from_millis(50), &GO_ON).expect_err("it hangs");
         assert!(error.to_string().contains("timeout"), "{error}");
         // A port that was free a moment ago.
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = with_path(&listener.local_addr().expect("bound").to_string());
         drop(listener);
-        let error = read(&url, LIMIT).expect_err("nobody").to_string();
+        let error = read(&url, LIMIT, &GO_ON).expect_err("nobody").to_string();
         assert!(error.contains(&url) && error.contains("--http"), "{error}");
+    }
+
+    #[test]
+    fn an_interrupt_does_not_wait_for_an_answer() {
+        let error = read(&serve(None), LIMIT, &AtomicBool::new(true)).expect_err("interrupted");
+        assert!(matches!(error, ProbeError::Interrupted), "{error}");
     }
 
     #[test]
