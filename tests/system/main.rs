@@ -9,7 +9,6 @@ mod full_disk;
 mod interop;
 #[path = "../../store/tests/needs/mod.rs"]
 mod needs;
-mod nfcapd;
 mod numbered;
 mod packets;
 mod readers;
@@ -23,6 +22,7 @@ mod route_outage;
 mod running;
 mod search;
 mod support;
+mod truth;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
@@ -38,7 +38,7 @@ fn main() {
     if let Some(part) = route_network::part() {
         return route_network::run_part(&part);
     }
-    let always: [(&str, fn()); 22] = [
+    let always: [(&str, fn()); 24] = [
         (
             "record::what_is_sent_is_recorded_from_where_it_came",
             record::what_is_sent_is_recorded_from_where_it_came,
@@ -102,6 +102,14 @@ fn main() {
         (
             "route::garbage_is_counted_and_stops_nothing",
             route::garbage_is_counted_and_stops_nothing,
+        ),
+        (
+            "truth::our_collector_finds_it",
+            truth::our_collector_finds_it,
+        ),
+        (
+            "truth::netflow_parser_finds_it",
+            truth::netflow_parser_finds_it,
         ),
         (
             "search::a_known_limit_is_found_within_5_percent",
@@ -172,7 +180,7 @@ fn main() {
         ("interop::softflowd", interop::softflowd),
         ("interop::pmacctd", interop::pmacctd),
         ("interop::fprobe", interop::fprobe),
-        ("interop::nfcapd", nfcapd::counts_the_same),
+        ("truth::nfcapd_finds_it", truth::nfcapd_finds_it),
         (
             "readers::others_find_what_was_generated",
             readers::others_find_what_was_generated,

@@ -233,13 +233,16 @@ fn nat_port(flow: &Flow, port: u16, is_client: bool) -> u64 {
 }
 
 /// What a router of Cisco tells of a request, as a field of variable length in room for the longest: the application's
-/// number, two bytes, and the server's name. Nothing, where there is no request.
+/// number, two bytes, and the server's name. Where there is no request there is no name; a content of no bytes at all, which
+/// RFC 7011 does not rule out, some collectors take for damage.
 pub(crate) fn http_host(flow: &Flow) -> [u8; VARIABLE_FIELD_BYTES] {
     let mut field = [0; VARIABLE_FIELD_BYTES];
-    if flow.key.service.shape != Shape::Download || !flow.key.outbound {
-        return field;
-    }
-    let name = host_name(&flow.key).as_bytes();
+    let is_request = flow.key.service.shape == Shape::Download && flow.key.outbound;
+    let name = if is_request {
+        host_name(&flow.key).as_bytes()
+    } else {
+        &[]
+    };
     let length = 6 + name.len();
     // A short content may have the long form of length too (RFC 7011 §7), and some exporters send it.
     let start = if mix(flow.last_ms) & 15 == 0 {
