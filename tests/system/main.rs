@@ -38,7 +38,7 @@ fn main() {
     if let Some(part) = route_network::part() {
         return route_network::run_part(&part);
     }
-    let always: [(&str, fn()); 24] = [
+    let always: [(&str, fn()); 25] = [
         (
             "record::what_is_sent_is_recorded_from_where_it_came",
             record::what_is_sent_is_recorded_from_where_it_came,
@@ -82,6 +82,10 @@ fn main() {
         (
             "full_disk::below_the_floor_segments_wait",
             full_disk::below_the_floor_segments_wait,
+        ),
+        (
+            "running::settling_stands_behind_receiving",
+            running::settling_stands_behind_receiving,
         ),
         (
             "running::an_exporter_stays_on_one_shard",
