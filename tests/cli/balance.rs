@@ -212,6 +212,14 @@ fn the_plot_has_a_line_for_each_hash_and_one_for_the_floor() {
     }
     // A point for each number of shards and hash.
     assert_eq!(svg.matches("<circle").count(), 2 * 30);
+    // Of one number there is one label.
+    done(&["balance", &heavy(&folder), "--shards", "7", "--plot", &plot]);
+    let svg = fs::read_to_string(&plot).expect("a picture");
+    assert_eq!(svg.lines().filter(|line| line.trim() == "7").count(), 1);
+    // Of too few shards for the collectors there is nothing to see.
+    let few = ["--collectors", "5", "--shards", "2..4", "--plot", &plot];
+    let line = fails(1, &[&["balance", &heavy(&folder)][..], &few].concat());
+    assert!(line.contains("is not drawn"), "{line}");
     let line = fails(1, &["balance", &heavy(&folder), "--plot", "/nowhere/a.svg"]);
     assert!(line.contains("/nowhere/a.svg"), "{line}");
 }
