@@ -50,7 +50,11 @@ impl Balance {
                 .filter(|(_, _, imbalance)| *imbalance <= EVEN)
                 .max_by(|a, b| {
                     let key = |e: &Evaluation| (e.prime, e.split.shards);
-                    key(a.1).cmp(&key(b.1)).then(b.2.total_cmp(&a.2))
+                    let is_cheap = |e: &Evaluation| e.split.hash == Hash::Address;
+                    key(a.1)
+                        .cmp(&key(b.1))
+                        .then(b.2.total_cmp(&a.2))
+                        .then(is_cheap(a.1).cmp(&is_cheap(b.1)))
                 });
             return Some(match most {
                 Some((index, ..)) => Choice {

@@ -197,6 +197,16 @@ fn among_equals_the_prime_is_chosen() {
 }
 
 #[test]
+fn among_equals_the_cheap_hash_is_chosen() {
+    // All on one shard: every hash is as good.
+    for weights in [&[][..], &[1]] {
+        let balance = balance([(1, 10), (2, 10)], splits([1], &BOTH), weights);
+        let choice = balance.choose(Measure::Records).expect("a choice");
+        assert_eq!(balance.evaluations[choice.index].split.hash, Hash::Address);
+    }
+}
+
+#[test]
 fn the_worst_second_is_that_in_which_the_fullest_had_the_most_to_take() {
     let mut counter = Counter::new(setup(splits([2], &[Hash::Address]), &[]));
     // Even in the sum; in second 11 all at one shard; in second 13 little, and that uneven.
