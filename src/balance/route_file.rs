@@ -49,14 +49,12 @@ pub(super) fn write(
 /// it stays one. What is no file is written to as it is.
 fn put(path: &Path, text: &str) -> io::Result<()> {
     let there = fs::metadata(path).ok();
-    let path = match there {
+    let path = match &there {
+        Some(there) if !there.is_file() => return fs::write(path, text),
         Some(_) => fs::canonicalize(path)?,
         None => path.to_owned(),
     };
-    let (Some(name), false) = (
-        path.file_name(),
-        there.as_ref().is_some_and(|there| !there.is_file()),
-    ) else {
+    let Some(name) = path.file_name() else {
         return fs::write(path, text);
     };
     let mut new_name = name.to_owned();

@@ -191,6 +191,11 @@ fn a_route_file_that_is_replaced_keeps_its_rights_and_its_link() {
     assert!(fs::read_to_string(&file).unwrap().contains("[[route]]"));
     let mode = fs::metadata(&file).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o640);
+    // What is no file has no place to be put in.
+    let written = fs::read_to_string(&file).unwrap();
+    let output = ["--output", "/dev/stdout"];
+    let text = done(&[&["balance", &list, "--collectors", THREE][..], &output].concat());
+    assert!(text.ends_with(&written), "{text}");
 }
 
 #[test]
