@@ -1,5 +1,6 @@
 //! Where the exporters' loads come from.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Error, Result};
@@ -155,6 +156,11 @@ impl Content {
     }
 }
 
+/// Whether somebody left out `http://`.
+fn is_address(input: &str) -> bool {
+    input.starts_with("localhost:") || input.parse::<SocketAddr>().is_ok()
+}
+
 fn capture(
     path: &Path,
     versions: &[u8],
@@ -163,9 +169,13 @@ fn capture(
     tally: &mut Tally,
 ) -> Result<()> {
     let mut capture = CaptureReader::open(path).map_err(|error| match error {
-        CaptureError::NotACapture { .. } => {
+        CaptureError::NotACapture { .. } if path != Path::new("-") => {
             Error::msg(format!("{error}; a list of exporters is named .csv"))
         }
+        CaptureError::Open { .. } if path.to_str().is_some_and(is_address) => Error::msg(format!(
+            "{error}; a status address is written http://{}",
+            path.display()
+        )),
         error => error.into(),
     })?;
     let mut line = StatusLine::new();

@@ -198,6 +198,8 @@ fn input_that_cannot_be_read_fails_by_its_name() {
         line.ends_with("; a list of exporters is named .csv"),
         "{line}"
     );
+    let line = fails(1, &["balance", "127.0.0.1:9180"]);
+    assert!(line.ends_with("is written http://127.0.0.1:9180"), "{line}");
     let missing = folder.path("missing.csv");
     assert!(fails(1, &["balance", &missing]).contains(&missing));
     let missing = folder.path("missing.pcap");
