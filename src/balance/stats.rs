@@ -9,6 +9,7 @@ use forebay_router::balance::{Counter, Load};
 use serde::Deserialize;
 
 use crate::outcome::{WrongUsage, tell};
+use crate::progress::thousands;
 
 /// How long asking may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -42,8 +43,15 @@ impl fmt::Display for Origin {
 struct Stats {
     /// A router's.
     exporters: Option<Vec<RoutedFrom>>,
+    /// A router's: those that it has no room for.
+    other_exporters: Option<Others>,
     /// A collector's: an exporter is there once for each version and observation domain.
     domains: Option<Vec<CollectedFrom>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Others {
+    evicted: u64,
 }
 
 /// A router does not look at records.
@@ -101,6 +109,13 @@ pub(super) fn read(url: &str, versions: &[u8], counter: &mut Counter<'_>) -> Res
             if ![5, 9, 10].iter().all(|version| versions.contains(version)) {
                 tell(&format!(
                     "{url} does not tell versions apart by exporter: all of them count; a capture tells them apart"
+                ));
+            }
+            let evicted = stats.other_exporters.map_or(0, |others| others.evicted);
+            if evicted > 0 {
+                tell(&format!(
+                    "{url} had no room for all exporters, and forgot {} that were silent: what they sent is left out",
+                    thousands(evicted)
                 ));
             }
             for of in exporters {

@@ -69,6 +69,28 @@ fn routers_add_up_and_so_do_collectors_but_not_one_with_the_other() {
 }
 
 #[test]
+fn what_a_router_does_not_know_is_told() {
+    let exporters = json!([
+        { "exporter": "192.0.2.1", "datagrams": 10, "bytes": 900, "rejected": 0, "rejected_bytes": 0 }
+    ]);
+    let router = serve(&json!({ "exporters": exporters, "other_exporters": { "evicted": 1500 } }));
+    let ended = forebay(&["balance", &router, "--versions", "9"]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let told: Vec<&str> = ended.stderr.lines().collect();
+    let [versions, exporters] = told.as_slice() else {
+        panic!("{}", ended.stderr);
+    };
+    assert!(
+        versions.contains("does not tell versions apart"),
+        "{versions}"
+    );
+    assert!(
+        exporters.contains("forgot 1,500 that were silent"),
+        "{exporters}"
+    );
+}
+
+#[test]
 fn what_is_no_status_is_told() {
     let other = serve(&json!({ "status": "ok" }));
     let line = fails(1, &["balance", &other]);
