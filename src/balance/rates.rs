@@ -137,8 +137,11 @@ fn header(cells: &[&str]) -> Result<Vec<usize>, String> {
 fn row(cells: &[&str], columns: &[usize]) -> Result<(IpAddr, Load), String> {
     if cells.len() != columns.len() {
         return Err(format!(
-            "there are {} cells where {} are expected",
-            cells.len(),
+            "there {} where {} are expected",
+            match cells.len() {
+                1 => "is 1 cell".to_owned(),
+                cells => format!("are {cells} cells"),
+            },
             columns.len()
         ));
     }
@@ -214,6 +217,7 @@ mod tests {
             ("exporter,records\nhost,1\n", 2, "\"host\" is no IP address"),
             ("exporter,records\n\n192.0.2.1,many\n", 3, "\"many\" is no"),
             ("192.0.2.1,1\n192.0.2.2,1,2\n", 2, "3 cells where 2"),
+            ("192.0.2.1\n", 1, "there is 1 cell where 2"),
         ] {
             let (at, told) = rows(text).expect_err(text);
             assert!(at == line && told.contains(what), "{at}: {told}");
