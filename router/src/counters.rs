@@ -89,6 +89,9 @@ pub struct Counters {
     pub recovered: Tally,
     /// What was sent to its collector, or to the default.
     pub forwarded: Tally,
+    /// Datagrams among those that may be lost: sent while the collector was known to be down. What it refused before, as
+    /// far as the kernel told, is among them.
+    pub sent_while_down: u64,
     /// What waits in the spool now.
     pub waiting: Tally,
     /// Datagrams that have no place to go to, by reason.
@@ -113,6 +116,7 @@ impl Counters {
         self.received.add(other.received);
         self.recovered.add(other.recovered);
         self.forwarded.add(other.forwarded);
+        self.sent_while_down += other.sent_while_down;
         self.waiting.add(other.waiting);
         self.rejected.add_all(&other.rejected);
         self.failed.add_all(&other.failed);
@@ -159,6 +163,8 @@ impl Counters {
 pub struct TargetCounters {
     /// Datagrams sent.
     pub forwarded: Tally,
+    /// Those of them that may be lost: sent while it was known to be down, or refused as far as the kernel told.
+    pub sent_while_down: u64,
     /// Datagrams that wait in its spool.
     pub waiting: Tally,
     /// Copies sent.
@@ -173,6 +179,7 @@ impl TargetCounters {
     /// Adds another thread's.
     pub fn add(&mut self, other: &Self) {
         self.forwarded.add(other.forwarded);
+        self.sent_while_down += other.sent_while_down;
         self.waiting.add(other.waiting);
         self.copied.add(other.copied);
         self.templates_sent += other.templates_sent;

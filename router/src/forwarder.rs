@@ -8,7 +8,6 @@
 //! It owns all that it knows of its exporters, so it takes no lock. Nothing of it allocates, logs or reads a clock per
 //! datagram, except where a collector comes or goes.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -19,7 +18,7 @@ use crate::config::{Down, Limits, VERSIONS};
 use crate::counters::{Counters, Reasons, Tally, TargetCounters};
 use crate::exporters::Exporters;
 use crate::outlet::{Outlet, reason};
-use crate::routing::{Place, Routing, View};
+use crate::routing::{Place, Routing, Seen, View};
 use crate::spool::{Origin, Spool, SpoolOptions, Taken};
 use crate::templates::{Due, Scratch, Templates, defines_templates};
 
@@ -30,6 +29,9 @@ mod replay;
 use batch::{Batch, Tag};
 pub(crate) use recovery::recover;
 use replay::Pace;
+
+/// Why nothing is sent to an address that has become this router's own: it would come back, for ever.
+const LOOP: &str = "loop";
 
 /// What a thread counted of a route.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -321,20 +323,47 @@ impl Forwarder {
         &mut self,
         datagram: &Datagram<'a>,
         target: usize,
-        tag: Tag,
+        mut tag: Tag,
         batch: &mut Batch<'a>,
         outlet: &mut impl Outlet,
     ) {
+        let seen = self.view.seen(target);
         let outgoing = Outgoing {
             source: datagram.source,
-            destination: self.view.address(target),
+            destination: seen.address,
             payload: datagram.payload,
         };
+        tag.while_down = !seen.up;
         if let Some(state) = self.targets.get_mut(target) {
             tag.sent(&mut self.counters, &mut state.counters);
         }
-        if batch.push(outgoing, tag) {
+        if seen.loops {
+            self.not_sent(&outgoing, tag, LOOP);
+        } else if batch.push(outgoing, tag) {
             self.flush(batch, outlet);
+        }
+    }
+
+    /// A datagram that was counted as sent was not, after all.
+    #[cold]
+    fn not_sent(&mut self, outgoing: &Outgoing<'_>, tag: Tag, reason: &'static str) {
+        let Some(state) = self.targets.get_mut(tag.target) else {
+            return;
+        };
+        tag.failed(reason, &mut self.counters, &mut state.counters);
+        if !tag.is_copy {
+            self.exporters.failed(outgoing.source.ip());
+        }
+        // The templates in it are not known there.
+        if let Ok(message) = Message::parse(outgoing.payload)
+            && defines_templates(&message)
+        {
+            let whom = Due {
+                collector: !tag.is_copy,
+                copies: tag.is_copy,
+            };
+            self.templates
+                .not_told(outgoing.source, &message, self.latest_ns, whom);
         }
     }
 
@@ -345,38 +374,33 @@ impl Forwarder {
         if outgoing.is_empty() {
             return;
         }
-        let (counters, targets, exporters) =
-            (&mut self.counters, &mut self.targets, &mut self.exporters);
-        let (templates, now_ns) = (&mut self.templates, self.latest_ns);
         outlet.send(outgoing, &mut |index, error| {
-            let (Some(tag), Some(outgoing)) = (tags.get(index), outgoing.get(index)) else {
-                return;
-            };
-            let Some(state) = targets.get_mut(tag.target) else {
-                return;
-            };
-            tag.failed(reason(&error), counters, &mut state.counters);
-            if !tag.is_copy {
-                exporters.failed(outgoing.source.ip());
-            }
-            // The templates in it are not known there.
-            if let Ok(message) = Message::parse(outgoing.payload)
-                && defines_templates(&message)
-            {
-                let whom = Due {
-                    collector: !tag.is_copy,
-                    copies: tag.is_copy,
-                };
-                templates.not_told(outgoing.source, &message, now_ns, whom);
+            if let (Some(tag), Some(outgoing)) = (tags.get(index), outgoing.get(index)) {
+                self.not_sent(outgoing, *tag, reason(&error));
             }
         });
-        let routing = &self.routing;
-        outlet.refused(&mut |address| {
-            let mut targets = routing.targets.iter();
-            if let Some(target) = targets.find(|target| target.address() == address) {
-                target.refuse();
+        outlet.refused(&mut |address| self.refused(address));
+    }
+
+    /// An address refused a datagram that was sent to it before.
+    #[cold]
+    fn refused(&mut self, address: SocketAddr) {
+        let mut targets = self.routing.targets.iter();
+        let Some(place) = targets.position(|target| target.address() == address) else {
+            return;
+        };
+        if let Some(target) = self.routing.targets.get(place) {
+            target.refuse();
+        }
+        let is_up = self.view.is_up(place);
+        if let Some(state) = self.targets.get_mut(place) {
+            let counters = &mut state.counters;
+            // Else it was counted when it was sent. Or it was a copy.
+            if is_up && counters.sent_while_down < counters.forwarded.datagrams {
+                counters.sent_while_down += 1;
+                self.counters.sent_while_down += 1;
             }
-        });
+        }
     }
 
     /// Sends a target the templates of a session, before the message that follows; whether all went out.
@@ -388,7 +412,11 @@ impl Forwarder {
         target: usize,
         outlet: &mut impl Outlet,
     ) -> bool {
-        let destination = self.view.address(target);
+        let Seen {
+            address: destination,
+            loops,
+            ..
+        } = self.view.seen(target);
         let Some(state) = self.targets.get_mut(target) else {
             return false;
         };
@@ -401,10 +429,15 @@ impl Forwarder {
                 destination,
                 payload,
             };
-            outlet.send(&[outgoing], &mut |_, error: io::Error| {
+            let mut not_sent = |reason| {
                 failed += 1;
-                state.counters.failed.add(reason(&error), 1);
-            });
+                state.counters.failed.add(reason, 1);
+            };
+            if loops {
+                not_sent(LOOP);
+            } else {
+                outlet.send(&[outgoing], &mut |_, error| not_sent(reason(&error)));
+            }
         };
         let templates = &self.templates;
         let count = templates.messages(source, follows, received_ns, &mut scratch, each);

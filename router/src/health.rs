@@ -3,7 +3,7 @@
 //! A collector is down when nobody listens on its address, where that is one of this machine's; when its probe fails; or
 //! when it refuses datagrams. Of another collector nothing can be known: it counts as up.
 //!
-//! One that refused is down from that datagram on, and up again when it did not refuse a [trial](trial): else what waits
+//! One that refused is down from that datagram on, and up again when it did not refuse a trial: else what waits
 //! for it would be sent to find out that it still refuses, and be lost.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -39,6 +39,8 @@ pub(crate) struct Target {
     probe: Option<ProbeUrl>,
     id: u32,
     up: AtomicBool,
+    /// It is an address of this router's.
+    loops: AtomicBool,
     /// How often it came back.
     returns: AtomicU32,
     /// Counted by the threads that send.
@@ -57,6 +59,7 @@ impl Target {
             probe,
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             up: AtomicBool::new(true),
+            loops: AtomicBool::new(false),
             returns: AtomicU32::new(0),
             refusals: AtomicU32::new(0),
             forgiven: AtomicU32::new(0),
@@ -78,6 +81,7 @@ impl Target {
         Seen {
             address: self.address,
             up: self.up.load(Ordering::Acquire) && !self.refuses(),
+            loops: self.loops.load(Ordering::Acquire),
             incarnation: u64::from(self.id) << 32 | u64::from(returns),
         }
     }
@@ -85,6 +89,11 @@ impl Target {
     /// A datagram was refused: it is down at once.
     pub(crate) fn refuse(&self) {
         self.refusals.fetch_add(1, Ordering::Release);
+    }
+
+    /// Whether what is sent to it would come back; returns what was known before.
+    pub(crate) fn loop_back(&self, loops: bool) -> bool {
+        self.loops.swap(loops, Ordering::AcqRel)
     }
 
     fn refusals(&self) -> u32 {
@@ -177,9 +186,10 @@ impl Health {
                 target.forgive(forgiven);
             }
             let loops = looped(&self.listen, address);
-            let was_up = target.up.load(Ordering::Relaxed);
-            if let (Some(listen), true) = (loops, was_up) {
-                tracing::error!("a loop: {address} has become this router's own {listen}");
+            if let (Some(listen), false) = (loops, target.loop_back(loops.is_some())) {
+                tracing::error!(
+                    "a loop: {address} is this router's own {listen}: nothing is sent to it"
+                );
             }
             let up = listened && answers && loops.is_none() && !target.refuses();
             if let Some(what) = target.set(up, restarted) {
@@ -216,11 +226,20 @@ pub(crate) fn probe_all(routing: &Routing) {
 /// Whether an address is one of this machine's.
 pub(crate) fn is_own_address(address: IpAddr) -> bool {
     let address = address.to_canonical();
-    address.is_loopback() || !address.is_unspecified() && is_own_source(address)
+    let is_own = || is_own_source(address) || can_be_bound(address);
+    address.is_loopback() || !address.is_unspecified() && is_own()
 }
 
-/// Whether the system would send from an address to itself, which it does for its own. That a socket can be bound says
-/// nothing: with `ip_nonlocal_bind`, it can to every address, ip-sysctl.
+/// Whether a socket can be bound to an address. With `ip_nonlocal_bind`, it can to every address, ip-sysctl: that says
+/// nothing then.
+fn can_be_bound(address: IpAddr) -> bool {
+    let family = if address.is_ipv4() { "ipv4" } else { "ipv6" };
+    let every = file(&format!("/proc/sys/net/{family}/ip_nonlocal_bind"));
+    every.is_some_and(|every| every.trim() == "0") && UdpSocket::bind((address, 0)).is_ok()
+}
+
+/// Whether the system would send from an address to itself, which it does for its own, but for an interface's second of
+/// a network.
 fn is_own_source(address: IpAddr) -> bool {
     let any: IpAddr = match address {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),

@@ -3,7 +3,7 @@
 //! [`Routing`] depends on nothing but the configuration. What is up and what is down comes in by [`View`], which each
 //! thread makes anew when that changes.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::num::NonZero;
 use std::sync::Arc;
 
@@ -260,6 +260,8 @@ pub(crate) struct View {
 pub(crate) struct Seen {
     pub(crate) address: SocketAddr,
     pub(crate) up: bool,
+    /// It is an address of the router's: nothing must be sent to it.
+    pub(crate) loops: bool,
     /// Changes when it comes back, and is no other target's.
     pub(crate) incarnation: u64,
 }
@@ -303,12 +305,12 @@ impl View {
 
     #[inline]
     pub(crate) fn is_up(&self, target: usize) -> bool {
-        self.targets.get(target).is_some_and(|seen| seen.up)
+        self.seen(target).up
     }
 
     #[inline]
     pub(crate) fn incarnation(&self, target: usize) -> u64 {
-        self.targets.get(target).map_or(0, |seen| seen.incarnation)
+        self.seen(target).incarnation
     }
 
     #[inline]
@@ -316,12 +318,16 @@ impl View {
         self.copies.get(route).copied().flatten()
     }
 
+    /// A target that there is not is nowhere.
     #[inline]
-    pub(crate) fn address(&self, target: usize) -> SocketAddr {
-        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        self.targets
-            .get(target)
-            .map_or(nowhere, |seen| seen.address)
+    pub(crate) fn seen(&self, target: usize) -> Seen {
+        const NOWHERE: Seen = Seen {
+            address: SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)),
+            up: false,
+            loops: false,
+            incarnation: 0,
+        };
+        self.targets.get(target).copied().unwrap_or(NOWHERE)
     }
 
     pub(crate) fn position(&self, address: SocketAddr) -> Option<usize> {

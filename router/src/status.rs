@@ -179,18 +179,29 @@ impl Status {
         here
     }
 
-    /// Whether anything that came was not sent on.
+    /// Whether anything that came was not sent on, or was to a collector that was known to be down.
     #[must_use]
     pub fn has_losses(&self) -> bool {
         let total = self.total();
         let unreadable = self.unreadable_here().total();
-        self.kernel_drops() + unreadable + total.rejected.total() + total.failed.total() > 0
+        let not_sent = total.rejected.total() + total.failed.total();
+        self.kernel_drops() + unreadable + not_sent + total.sent_while_down > 0
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_sent_to_a_collector_known_to_be_down_is_a_loss() {
+        let mut status = Status::default();
+        status.threads.resize_with(1, ThreadStatus::default);
+        status.threads[0].counters.forwarded.datagrams = 2;
+        assert!(!status.has_losses());
+        status.threads[0].counters.sent_while_down = 1;
+        assert!(status.has_losses());
+    }
 
     #[test]
     fn what_was_for_this_router_and_not_sent_on_is_a_loss() {

@@ -43,6 +43,11 @@ pub(super) fn text(status: &Status) -> String {
             total.forwarded.bytes,
         ),
         (
+            "route_sent_while_down_datagrams",
+            "Datagrams among those sent that may be lost, for the collector was known to be down.",
+            total.sent_while_down,
+        ),
+        (
             "route_copied_datagrams",
             "Copies sent.",
             total.copied.datagrams,
@@ -178,12 +183,18 @@ fn by_target(out: &mut String, status: &Status) {
         .collect();
     in_all_units(out, "route_collector", "sent to a collector", &forwarded);
     type Value = fn(&TargetStatus) -> u64;
-    let others: [(&str, &str, &str, Value); 4] = [
+    let others: [(&str, &str, &str, Value); 5] = [
         (
             "route_collector_up",
             "gauge",
             "1 where the collector is up, as far as can be known.",
             |target| u64::from(target.up),
+        ),
+        (
+            "route_collector_sent_while_down_total",
+            "counter",
+            "Datagrams sent to it that may be lost, for it was known to be down.",
+            |target| target.counters.sent_while_down,
         ),
         (
             "route_collector_copies_total",
@@ -262,7 +273,10 @@ mod tests {
             thread.counters.received.datagrams = 4;
             thread.counters.rejected.add("unknown_version", 3);
             thread.counters.waiting.datagrams = 1;
-            thread.targets.push((collector, Default::default()));
+            thread.counters.sent_while_down = 2;
+            let mut counters = forebay_router::TargetCounters::default();
+            counters.sent_while_down = 1;
+            thread.targets.push((collector, counters));
             thread.routes.push(RouteCounters {
                 versions: vec![9, 10],
                 shards: vec![Tally::default(), thread.counters.received],
@@ -278,6 +292,8 @@ mod tests {
             "forebay_route_waiting 2",
             "forebay_route_shard_datagrams_total{route=\"9,10\",shard=\"1\"} 8",
             "forebay_route_collector_up{collector=\"[2001:db8::1]:2055\"} 1",
+            "forebay_route_sent_while_down_datagrams_total 4",
+            "forebay_route_collector_sent_while_down_total{collector=\"[2001:db8::1]:2055\"} 2",
         ] {
             assert!(text.lines().any(|of| of == line), "{text}");
         }

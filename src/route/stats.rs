@@ -27,6 +27,7 @@ pub(super) fn json(status: &Status) -> String {
         .map(|target| {
             let TargetCounters {
                 forwarded,
+                sent_while_down,
                 waiting,
                 copied,
                 templates_sent,
@@ -36,6 +37,7 @@ pub(super) fn json(status: &Status) -> String {
                 "address": target.address.to_string(),
                 "up": target.up,
                 "forwarded": tally(*forwarded),
+                "sent_while_down": sent_while_down,
                 "waiting": tally(*waiting),
                 "copied": tally(*copied),
                 "template_messages": templates_sent,
@@ -83,6 +85,7 @@ fn total(counters: &Counters, kernel_drops: u64) -> Value {
         "received": tally(counters.received),
         "recovered": tally(counters.recovered),
         "forwarded": tally(counters.forwarded),
+        "sent_while_down": counters.sent_while_down,
         "waiting": tally(counters.waiting),
         "rejected": reasons(&counters.rejected),
         "failed": reasons(&counters.failed),

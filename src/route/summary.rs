@@ -56,6 +56,7 @@ pub(super) fn log(status: &Status) {
         forwarded = total.forwarded.datagrams,
         rejected = total.rejected.total(),
         failed = total.failed.total(),
+        sent_while_down = total.sent_while_down,
         waiting = total.waiting.datagrams,
         kernel_drops = status.kernel_drops(),
         unreadable = status.unreadable_here().total(),
@@ -81,10 +82,16 @@ fn losses(status: &Status, total: &Counters) -> String {
             parts.push(format!("{count} {what} ({})", names.join(", ")));
         }
     }
-    if parts.is_empty() {
+    let lost = (!parts.is_empty()).then(|| format!("lost: {}", parts.join(", ")));
+    let doubtful = (total.sent_while_down > 0).then(|| {
+        let count = counted(total.sent_while_down, "datagram");
+        format!("may be lost: {count} sent while the collector was down")
+    });
+    let told: Vec<String> = lost.into_iter().chain(doubtful).collect();
+    if told.is_empty() {
         return "nothing lost".to_owned();
     }
-    format!("lost: {}", parts.join(", "))
+    told.join("; ")
 }
 
 #[cfg(test)]
@@ -109,6 +116,26 @@ mod tests {
             ended(&status),
             "0 datagrams of 0 exporters, 0 forwarded; lost: 1,234 datagrams dropped here, 3 datagrams unreadable \
              (truncated), 2 datagrams rejected (unknown_version), 1 datagram not sent (no_buffer); 5 datagrams wait for the next start"
+        );
+    }
+
+    #[test]
+    fn what_was_sent_to_a_collector_that_is_down_may_be_lost() {
+        let mut status = Status::default();
+        status.threads.resize_with(1, Default::default);
+        let thread = status.threads.first_mut().expect("one thread");
+        thread.counters.sent_while_down = 1;
+        assert_eq!(
+            ended(&status),
+            "0 datagrams of 0 exporters, 0 forwarded; may be lost: 1 datagram sent while the collector was down"
+        );
+        let thread = status.threads.first_mut().expect("one thread");
+        thread.counters.failed.add("no_buffer", 1);
+        thread.counters.sent_while_down = 1_000;
+        assert_eq!(
+            ended(&status),
+            "0 datagrams of 0 exporters, 0 forwarded; lost: 1 datagram not sent (no_buffer); \
+             may be lost: 1,000 datagrams sent while the collector was down"
         );
     }
 }

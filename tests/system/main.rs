@@ -140,7 +140,7 @@ fn main() {
             search::an_interrupt_prints_the_report_so_far,
         ),
     ];
-    let where_possible: [(&str, Test); 31] = [
+    let where_possible: [(&str, Test); 32] = [
         (
             "record::tshark_reads_it_without_complaint",
             record::tshark_reads_it_without_complaint,
@@ -212,6 +212,10 @@ fn main() {
         (
             "route_network::what_waits_is_not_sent_to_find_out_who_refuses",
             route_network::what_waits_is_not_sent_to_find_out_who_refuses,
+        ),
+        (
+            "route_network::nothing_is_sent_to_an_address_that_moves_here",
+            route_network::nothing_is_sent_to_an_address_that_moves_here,
         ),
         (
             "route::every_message_goes_to_the_collector_that_the_table_names",

@@ -29,7 +29,9 @@ use crate::needs;
 use crate::support::{program, wait_for};
 use parts::Part;
 pub(crate) use parts::{Arrived, part, run as run_part};
-pub(crate) use refusal::what_waits_is_not_sent_to_find_out_who_refuses;
+pub(crate) use refusal::{
+    nothing_is_sent_to_an_address_that_moves_here, what_waits_is_not_sent_to_find_out_who_refuses,
+};
 use spaces::Space;
 
 const NETWORKS: u8 = 4;

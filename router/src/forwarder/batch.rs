@@ -14,6 +14,8 @@ const BATCH: usize = 64;
 pub(super) struct Tag {
     pub(super) target: usize,
     pub(super) is_copy: bool,
+    /// Whether its target is known to be down.
+    pub(super) while_down: bool,
     tally: Tally,
 }
 
@@ -23,6 +25,7 @@ impl Tag {
         Self {
             target,
             is_copy: false,
+            while_down: false,
             tally,
         }
     }
@@ -31,16 +34,26 @@ impl Tag {
         Self {
             target,
             is_copy: true,
+            while_down: false,
             tally,
         }
     }
 
     /// Counts it as sent, as almost all are.
     #[inline]
-    pub(super) fn sent(&self, counters: &mut Counters, of_target: &mut TargetCounters) {
-        let (all, of_target) = self.tallies(counters, of_target);
+    pub(super) fn sent(&self, counters: &mut Counters, target: &mut TargetCounters) {
+        let (all, of_target) = self.tallies(counters, target);
         all.add(self.tally);
         of_target.add(self.tally);
+        if self.is_doubtful() {
+            counters.sent_while_down += 1;
+            target.sent_while_down += 1;
+        }
+    }
+
+    /// A copy is nobody's loss.
+    const fn is_doubtful(&self) -> bool {
+        self.while_down && !self.is_copy
     }
 
     /// It was not sent after all.
@@ -48,18 +61,22 @@ impl Tag {
         &self,
         reason: &'static str,
         counters: &mut Counters,
-        of_target: &mut TargetCounters,
+        target: &mut TargetCounters,
     ) {
-        of_target.failed.add(reason, 1);
+        target.failed.add(reason, 1);
         let reasons = if self.is_copy {
             &mut counters.copies_failed
         } else {
             &mut counters.failed
         };
         reasons.add(reason, 1);
-        let (all, of_target) = self.tallies(counters, of_target);
+        let (all, of_target) = self.tallies(counters, target);
         all.take(self.tally);
         of_target.take(self.tally);
+        if self.is_doubtful() {
+            counters.sent_while_down -= 1;
+            target.sent_while_down -= 1;
+        }
     }
 
     const fn tallies<'c>(

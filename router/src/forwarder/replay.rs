@@ -101,7 +101,7 @@ impl Forwarder {
 
     /// What waits for a target.
     pub(super) fn spool_of(&mut self, target: usize) -> Option<&mut Spool> {
-        let address = self.view.address(target);
+        let address = self.view.seen(target).address;
         let state = self.targets.get_mut(target)?;
         match (&mut state.spool, &self.spool) {
             (Some(spool), _) => Some(spool),

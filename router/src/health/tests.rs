@@ -192,6 +192,12 @@ fn a_collector_whose_address_has_become_this_routers_is_down() {
     let routing = routing(&[(here, None), (elsewhere, None)]);
     Health::default().look(&routing.targets, 0);
     assert_eq!(up(&routing), [true, true]);
+    let loops = || routing.targets.iter().map(|target| target.seen().loops);
+    assert!(loops().eq([false, false]));
     Health::listening(vec![any]).look(&routing.targets, 1);
     assert_eq!(up(&routing), [false, true]);
+    assert!(loops().eq([true, false]));
+    // It is another machine's again.
+    Health::default().look(&routing.targets, 2);
+    assert!(loops().eq([false, false]));
 }

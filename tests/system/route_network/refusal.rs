@@ -100,6 +100,47 @@ pub(crate) fn what_waits_is_not_sent_to_find_out_who_refuses() -> Outcome {
     Ok(Completion::Completed)
 }
 
+pub(crate) fn nothing_is_sent_to_an_address_that_moves_here() -> Outcome {
+    for name in ["ip", "nsenter", "python3"] {
+        if program(name).is_none() {
+            return needs::missing(format!("there is no {name}"));
+        }
+    }
+    if let Some(why) = spaces::missing() {
+        return needs::missing(why);
+    }
+    let (here, there) = (Space::new(), Space::new());
+    let [near, far] = [[10, 9, 0, 1], [10, 9, 0, 3]].map(Into::into);
+    spaces::join(&here, "c", &[near], &there, &[far]);
+    let mut command = here.command(env!("CARGO_BIN_EXE_forebay"));
+    command
+        .args(["route", "--source=own", "--down=hold", "--threads=1"])
+        .args(["--listen=0.0.0.0:2055", "--http=127.0.0.1:9180"])
+        .args(["--to", COLLECTOR]);
+    let router = Logged::start(command);
+    router.wait_for("listening on");
+    assert!(is_up(&here));
+    here.ip("address add 10.9.0.2/24 dev c");
+    wait_for("the collector to be down", || (!is_up(&here)).then_some(()));
+    python(&here, SEND, &["0", "10"]);
+    wait_for("the messages", || {
+        (stat(&here, "/total/received/datagrams") >= 10).then_some(())
+    });
+    let failed = || stats(&here)["total"]["failed"]["loop"].as_u64();
+    wait_for("all to be stopped", || (failed() == Some(10)).then_some(()));
+    // What went out before the thread knew has come back.
+    let forwarded = stat(&here, "/total/forwarded/datagrams");
+    assert_eq!(stat(&here, "/total/received/datagrams"), 10 + forwarded);
+    let (_, log) = router.end();
+    for what in [
+        "a loop: 10.9.0.2:2055 is this router's own 0.0.0.0:2055",
+        "10 datagrams not sent (loop)",
+    ] {
+        assert!(log.contains(what), "{log}");
+    }
+    Ok(Completion::Completed)
+}
+
 /// Runs a script in a namespace; returns what it prints.
 #[track_caller]
 fn python(space: &Space, script: &str, words: &[&str]) -> String {
