@@ -72,6 +72,19 @@ impl Exporters {
         counters.unwrap_or(&mut self.others).failed += 1;
     }
 
+    /// Adds what another counted.
+    pub(crate) fn absorb(&mut self, other: &Self) {
+        let (others, evicted) = other.others();
+        self.others.add(&others);
+        self.evicted += evicted;
+        for (address, counters) in other.iter() {
+            self.known
+                .get_mut(&address)
+                .unwrap_or(&mut self.others)
+                .add(&counters);
+        }
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (IpAddr, ExporterCounters)> + '_ {
         self.known
             .iter()

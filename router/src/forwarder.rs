@@ -50,11 +50,13 @@ struct TargetState {
     counters: TargetCounters,
     spool: Option<Spool>,
     pace: Pace,
+    /// What an earlier run left for it is being read.
+    recovers: bool,
 }
 
 impl TargetState {
     fn waits(&self) -> bool {
-        self.spool.as_ref().is_some_and(|spool| !spool.is_empty())
+        self.recovers || self.spool.as_ref().is_some_and(|spool| !spool.is_empty())
     }
 }
 
@@ -74,6 +76,10 @@ pub struct Forwarder {
     /// Spools of addresses that are no targets any more: their messages find new ones. Behind them, what came since.
     orphans: Vec<Spool>,
     orphans_pace: Pace,
+    /// Whose messages of an earlier run are being read.
+    recovering: Vec<SocketAddr>,
+    /// Some of them are no targets: what they left goes to others.
+    recovers_orphans: bool,
     scratch: Scratch,
     taken: Taken,
     /// The latest time of receipt.
@@ -106,6 +112,8 @@ impl Forwarder {
             spool,
             orphans: Vec::new(),
             orphans_pace: Pace::default(),
+            recovering: Vec::new(),
+            recovers_orphans: false,
             scratch: Scratch::default(),
             taken: Taken::default(),
             latest_ns: 0,
@@ -159,6 +167,7 @@ impl Forwarder {
             .collect();
         self.view = View::new(&routing);
         self.routing = routing;
+        self.mark_recovering();
     }
 
     /// Sends a batch of datagrams on; returns how many there were.
@@ -219,7 +228,7 @@ impl Forwarder {
             (Some(place), _) => {
                 self.deliver(routing, datagram, message, place, tally, batch, outlet);
             }
-            (None, Some(_)) if !self.orphans.is_empty() => self.keep_behind(datagram, tally),
+            (None, Some(_)) if self.has_orphans() => self.keep_behind(datagram, tally),
             (None, Some(target)) => {
                 self.push(datagram, target, Tag::message(target, tally), batch, outlet)
             }
@@ -262,7 +271,7 @@ impl Forwarder {
             }
         }
         let target = self.view.target(route, place);
-        let behind = !self.orphans.is_empty();
+        let behind = self.has_orphans();
         let mut waits = false;
         if let Some(state) = self.targets.get_mut(target) {
             state.pace.arrived += 1;

@@ -8,48 +8,24 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
-use forebay_udp::{PacketError, PacketReceiver, ShardReceiver};
 use thiserror::Error;
 
 use crate::config::{Config, ConfigError, Limits};
-use crate::forwarder::{Forwarder, recover};
 use crate::health::{Health, LOOK_INTERVAL, PROBE_INTERVAL, Target, probe_all};
-use crate::outlet::Outlet;
 use crate::routing::Routing;
-use crate::spool::{SpoolError, SpoolLock, SpoolOptions, Used, leftovers};
+use crate::spool::{SpoolError, SpoolLock};
 use crate::status::{Status, ThreadStatus};
+
+mod left;
+mod worker;
+
+use left::Left;
+pub use worker::{Input, Worker};
 
 /// Tells the time, in microseconds since whenever. It must never go back, as the time of day may: what is to be done in a
 /// quarter of a second would wait for an hour.
 pub type Clock = fn() -> i64;
-
-/// How long a receive waits for datagrams before other things are looked after.
-const WAIT: Duration = Duration::from_millis(100);
-/// The same while a spool is emptied.
-const REPLAY_WAIT: Duration = Duration::from_millis(1);
-/// How long a thread lets datagrams gather when few came: waking up for each costs more than taking it.
-const GATHER: Duration = Duration::from_micros(500);
-/// Fewer datagrams than this in one receive are few.
-const FEW: usize = 16;
-/// The socket buffer from which on datagrams may gather.
-const GATHER_BUFFER_BYTES: usize = 8 << 20;
-/// How often a thread tells its counters, in microseconds.
-const TICK_US: i64 = 250_000;
-/// How often it tells those of its exporters, which may be many.
-const EXPORTERS_US: i64 = 1_000_000;
-/// How often at most a thread logs that sends to an address fail.
-const COMPLAIN_US: i64 = 10_000_000;
-
-/// Where datagrams come in.
-#[derive(Debug)]
-pub enum Input {
-    /// Sockets.
-    Sockets(ShardReceiver),
-    /// Packets as they pass the interfaces. What goes to the collectors is not taken.
-    Packets(Box<PacketReceiver>),
-}
 
 /// Why a router does not start.
 #[derive(Debug, Error)]
@@ -116,6 +92,17 @@ struct Shared {
 }
 
 impl Shared {
+    fn new(routing: Arc<Routing>, threads: usize) -> Self {
+        Self {
+            control: Arc::default(),
+            routing: Mutex::new(routing),
+            reloads: AtomicU64::new(0),
+            reloads_failed: AtomicU64::new(0),
+            told: (0..threads.max(1)).map(|_| Mutex::default()).collect(),
+            ended: AtomicBool::new(false),
+        }
+    }
+
     fn routing(&self) -> Arc<Routing> {
         Arc::clone(&lock(&self.routing))
     }
@@ -156,23 +143,8 @@ pub struct Router {
     helpers: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// One thread's part. Runs on a thread of its caller's.
-#[derive(Debug)]
-pub struct Worker {
-    forwarder: Forwarder,
-    shared: Arc<Shared>,
-    number: usize,
-    generation: u64,
-    next_tick_us: i64,
-    next_exporters_us: i64,
-    next_complaint_us: i64,
-    /// Failures that were logged.
-    complained: Vec<(SocketAddr, u64)>,
-    clock: Clock,
-}
-
 impl Router {
-    /// Looks which collectors are up, finds what an earlier run left to be sent, and makes the threads' parts.
+    /// Looks which collectors are up, and makes the threads' parts. What an earlier run left to be sent is read meanwhile.
     ///
     /// # Errors
     ///
@@ -183,86 +155,29 @@ impl Router {
         clock: Clock,
     ) -> Result<(Self, Vec<Worker>), StartError> {
         let routing = Arc::new(routing);
-        let mut health = Health::listening(setup.listen.clone());
-        probe_all(&routing);
-        health.look(&routing.targets, clock());
+        let health = look_once(&routing, &setup, clock());
         let spool = routing
             .uses_spool()
             .then(|| SpoolLock::take(&setup.spool))
             .transpose()?;
-        // Where no route asks for it now, a reload may: new files must not take the names of those that are there.
-        let found = match leftovers(&setup.spool) {
-            Err(_) if spool.is_none() => Vec::new(),
-            found => found?,
-        };
-        let first = found.iter().map(|left| left.number + 1).max().unwrap_or(0);
-        let next = Arc::new(AtomicU64::new(first));
-        let used: Arc<Used> = Arc::default();
-        let threads = setup.threads.max(1);
-        let mut forwarders: Vec<Forwarder> = (0..threads)
-            .map(|thread| {
-                let options = SpoolOptions {
-                    folder: setup.spool.clone(),
-                    bytes: setup.spool_bytes,
-                    used: Arc::clone(&used),
-                    thread,
-                    threads,
-                    next: Arc::clone(&next),
-                };
-                Forwarder::with_spool(Arc::clone(&routing), setup.limits, options)
-            })
-            .collect();
-        if spool.is_some() {
-            recover(&setup.spool, &found, &mut forwarders);
-        }
-        let shared = Arc::new(Shared {
-            control: Arc::default(),
-            routing: Mutex::new(routing),
-            reloads: AtomicU64::new(0),
-            reloads_failed: AtomicU64::new(0),
-            told: (0..threads).map(|_| Mutex::default()).collect(),
-            ended: AtomicBool::new(false),
-        });
-        let looks = {
-            let shared = Arc::clone(&shared);
-            move || {
-                while !shared.ended.load(Ordering::Relaxed) {
-                    health.look(&shared.routing().targets, clock());
-                    thread::park_timeout(LOOK_INTERVAL);
-                }
-            }
-        };
-        let probes = {
-            let shared = Arc::clone(&shared);
-            move || {
-                while !shared.ended.load(Ordering::Relaxed) {
-                    thread::park_timeout(PROBE_INTERVAL);
-                    probe_all(&shared.routing());
-                }
-            }
-        };
-        let helpers = vec![
-            thread::Builder::new()
-                .name("health".to_owned())
-                .spawn(looks)?,
-            thread::Builder::new()
-                .name("probes".to_owned())
-                .spawn(probes)?,
+        let left = Left::find(&setup, spool.is_some())?;
+        let mut forwarders = left.forwarders(&routing, &setup);
+        let shared = Arc::new(Shared::new(routing, setup.threads));
+        let mut helpers = vec![
+            spawn("health", look_on(&shared, health, clock))?,
+            spawn("probes", probe_on(&shared))?,
         ];
-        let workers = forwarders
-            .into_iter()
-            .enumerate()
-            .map(|(number, forwarder)| Worker {
-                forwarder,
-                shared: Arc::clone(&shared),
-                number,
-                generation: 0,
-                next_tick_us: 0,
-                next_exporters_us: 0,
-                next_complaint_us: 0,
-                complained: Vec::new(),
-                clock,
-            });
+        let mut found = Vec::new();
+        if spool.is_some() && !left.files.is_empty() {
+            let (recovery, parts) = left.recovery(&shared.routing(), &setup, &mut forwarders);
+            helpers.push(spawn("recovery", recovery)?);
+            found = parts;
+        }
+        let mut found = found.into_iter();
+        let workers = forwarders.into_iter().enumerate();
+        let workers = workers.map(|(number, forwarder)| {
+            Worker::new(number, forwarder, found.next(), Arc::clone(&shared), clock)
+        });
         let workers = workers.collect();
         let router = Self {
             shared,
@@ -303,7 +218,7 @@ impl Router {
             let mut known = running.targets.iter();
             !known.any(|known| Arc::ptr_eq(known, target))
         };
-        Health::default().look(routing.targets.iter().filter(is_new), 0);
+        Health::listening(self.setup.listen.clone()).look(routing.targets.iter().filter(is_new), 0);
         *lock(&self.shared.routing) = Arc::new(routing);
         self.shared.reloads.fetch_add(1, Ordering::Release);
         Ok(())
@@ -336,181 +251,38 @@ impl Router {
     }
 }
 
-impl Worker {
-    /// Forwards until [`Control::stop`], then what the input still holds.
-    ///
-    /// # Errors
-    ///
-    /// The input cannot be read.
-    pub fn run(mut self, mut input: Input, mut outlet: impl Outlet) -> io::Result<()> {
-        let gathers = input.gathers();
-        let mut closed = false;
-        let result = loop {
-            let stopping = self.shared.control.stopping();
-            if stopping && !closed {
-                input.close();
-                closed = true;
-            }
-            let wait = match (stopping, self.forwarder.replays()) {
-                (true, false) => input.latest(),
-                (_, true) => REPLAY_WAIT,
-                (false, false) => WAIT,
-            };
-            let received = match &mut input {
-                Input::Sockets(receiver) => receiver
-                    .receive(wait)
-                    .map(|datagrams| self.forwarder.forward(datagrams, &mut outlet)),
-                Input::Packets(receiver) => receiver
-                    .receive(wait)
-                    .map(|datagrams| self.forwarder.forward(datagrams, &mut outlet)),
-            };
-            let received = match received {
-                Ok(received) => received,
-                Err(error) => break Err(error),
-            };
-            let now_us = (self.clock)();
-            self.adopt_new_routing(&mut input);
-            self.forwarder.tend(now_us, &mut outlet);
-            let late = now_us >= self.shared.control.deadline_us.load(Ordering::Relaxed);
-            if stopping && (late || received == 0 && !self.forwarder.replays()) {
-                break Ok(());
-            }
-            if now_us >= self.next_tick_us {
-                self.next_tick_us = now_us + TICK_US;
-                self.tell(&mut input, now_us);
-            }
-            if gathers && (1..FEW).contains(&received) && !stopping {
-                thread::sleep(GATHER);
-            }
-        };
-        self.next_exporters_us = 0;
-        let now_us = (self.clock)();
-        self.tell(&mut input, now_us);
-        result
-    }
+/// Looks which collectors are up, before anything is sent to them.
+fn look_once(routing: &Routing, setup: &Setup, now_us: i64) -> Health {
+    let mut health = Health::listening(setup.listen.clone());
+    probe_all(routing);
+    health.look(&routing.targets, now_us);
+    health
+}
 
-    fn adopt_new_routing(&mut self, input: &mut Input) {
-        let generation = self.shared.reloads.load(Ordering::Acquire);
-        if generation == self.generation {
-            return;
+/// Looks who listens, until the router ends.
+fn look_on(shared: &Arc<Shared>, mut health: Health, clock: Clock) -> impl FnOnce() + use<> {
+    let shared = Arc::clone(shared);
+    move || {
+        while !shared.ended.load(Ordering::Relaxed) {
+            health.look(&shared.routing().targets, clock());
+            thread::park_timeout(LOOK_INTERVAL);
         }
-        self.generation = generation;
-        let routing = self.shared.routing();
-        // With the ones before: what was sent to them may be on its way in yet.
-        let before = self.forwarder.targets().map(|(address, _)| address);
-        let exclude: Vec<SocketAddr> = routing.addresses().chain(before).collect();
-        match input.exclude(&exclude) {
-            Ok(()) => self.forwarder.adopt(routing),
-            // It would take in again what it sends.
-            Err(error) => tracing::error!("the configuration stays as it was: {error}"),
-        }
-    }
-
-    fn tell(&mut self, input: &mut Input, now_us: i64) {
-        if now_us >= self.next_complaint_us {
-            self.next_complaint_us = now_us + COMPLAIN_US;
-            self.complain();
-        }
-        let Some(told) = self.shared.told.get(self.number) else {
-            return;
-        };
-        let mut told = lock(told);
-        let forwarder = &self.forwarder;
-        told.counters.clone_from(forwarder.counters());
-        told.routes.clear();
-        told.routes.extend_from_slice(forwarder.routes());
-        told.targets.clear();
-        let targets = forwarder.targets();
-        told.targets
-            .extend(targets.map(|(address, counters)| (address, counters.clone())));
-        if now_us >= self.next_exporters_us {
-            self.next_exporters_us = now_us + EXPORTERS_US;
-            told.exporters.clear();
-            told.exporters.extend(forwarder.exporters.iter());
-            told.others = forwarder.exporters.others();
-        }
-        told.templates = forwarder.templates.counts();
-        told.kernel_drops = input.kernel_drops();
-        told.unreadable = input.unreadable();
-    }
-
-    /// Logs what could not be sent since the last time.
-    fn complain(&mut self) {
-        let mut complained = Vec::new();
-        for (address, reasons) in self.forwarder.failures() {
-            let total = reasons.total();
-            let known = self.complained.iter().find(|(known, _)| *known == address);
-            let before = known.map_or(0, |(_, count)| *count);
-            if total > before {
-                let reasons: Vec<&str> = reasons.iter().map(|(reason, _)| reason).collect();
-                let (new, reasons) = (total - before, reasons.join(", "));
-                tracing::warn!("not sent to {address}: {new} ({reasons})");
-            }
-            complained.push((address, total));
-        }
-        self.complained = complained;
     }
 }
 
-impl Input {
-    /// Whether it holds enough that datagrams may gather in it.
-    fn gathers(&self) -> bool {
-        match self {
-            Self::Sockets(receiver) => receiver.granted_buffer_bytes() >= GATHER_BUFFER_BYTES,
-            // The kernel hands packets over in blocks.
-            Self::Packets(_) => false,
+/// Probes, until the router ends.
+fn probe_on(shared: &Arc<Shared>) -> impl FnOnce() + use<> {
+    let shared = Arc::clone(shared);
+    move || {
+        while !shared.ended.load(Ordering::Relaxed) {
+            thread::park_timeout(PROBE_INTERVAL);
+            probe_all(&shared.routing());
         }
     }
+}
 
-    /// Lets no more packets into the rings, which would have some in the making at any time. A
-    /// socket has none when one receive finds none.
-    fn close(&mut self) {
-        if let Self::Packets(receiver) = self
-            && let Err(error) = receiver.close()
-        {
-            tracing::error!("packets are taken until the end: {error}");
-        }
-    }
-
-    /// How long after it came a datagram can be received, at the latest.
-    fn latest(&self) -> Duration {
-        match self {
-            Self::Sockets(_) => Duration::ZERO,
-            Self::Packets(_) => PacketReceiver::LATEST,
-        }
-    }
-
-    fn kernel_drops(&mut self) -> u64 {
-        match self {
-            Self::Sockets(receiver) => receiver.kernel_drops(),
-            Self::Packets(receiver) => receiver.kernel_drops(),
-        }
-    }
-
-    fn unreadable(&self) -> Vec<(&'static str, u64)> {
-        match self {
-            Self::Sockets(receiver) => vec![("truncated", receiver.truncated())],
-            Self::Packets(receiver) => {
-                let counts = receiver.counts();
-                vec![
-                    ("malformed", counts.malformed),
-                    ("truncated", counts.truncated),
-                    ("checksum", counts.checksum),
-                    ("fragments_malformed", counts.fragments_malformed),
-                    ("fragments_expired", counts.fragments_expired),
-                    ("fragments_over_limit", counts.fragments_over_limit),
-                ]
-            }
-        }
-    }
-
-    /// Takes nothing that is sent to these addresses.
-    fn exclude(&mut self, addresses: &[SocketAddr]) -> Result<(), PacketError> {
-        match self {
-            Self::Sockets(_) => Ok(()),
-            Self::Packets(receiver) => receiver.set_exclude(addresses),
-        }
-    }
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).spawn(run)
 }
 
 /// A panic in another thread leaves what it told as it was.

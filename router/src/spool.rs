@@ -277,6 +277,14 @@ impl Spool {
         self.closed.push_back(Segment { path, bytes, left });
     }
 
+    /// Puts what is in another in front: nothing was taken out of either yet.
+    pub(crate) fn prepend(&mut self, mut other: Self) {
+        other.close();
+        for segment in other.closed.drain(..).rev() {
+            self.closed.push_front(segment);
+        }
+    }
+
     /// Logs an error, but not again before something succeeded.
     fn complain(&mut self, error: &CaptureWriteError) {
         if !std::mem::replace(&mut self.complained, true) {

@@ -282,6 +282,35 @@ impl Templates {
         has_templates
     }
 
+    /// Adds what another learned from older messages, which nobody was told.
+    pub(crate) fn absorb(&mut self, other: Self) {
+        self.counts.domains_evicted += other.counts.domains_evicted;
+        self.counts.refused += other.counts.refused;
+        self.counts.malformed += other.counts.malformed;
+        for (address, exporter) in other.exporters {
+            for (key, session) in exporter.sessions {
+                for (id, known) in &session.templates {
+                    let template = New {
+                        id: *id,
+                        raw: &known.raw,
+                        is_options: known.is_options,
+                        since_ns: known.since_ns,
+                        header: session.last,
+                    };
+                    self.keep(address, key, &template, (0, 0));
+                }
+                let exporter = self.exporters.get_mut(&address);
+                if let Some(session) = exporter.and_then(|of| of.sessions.get_mut(&key)) {
+                    let all = Due {
+                        collector: true,
+                        copies: true,
+                    };
+                    session.not_told(0, all);
+                }
+            }
+        }
+    }
+
     fn keep(&mut self, address: IpAddr, key: SessionKey, new: &New<'_>, told: (u64, u64)) {
         let raw = new.raw;
         if raw.len() + OVERHEAD > self.limits.template_bytes {

@@ -94,6 +94,61 @@ fn next(reader: &mut CaptureReader) -> Result<Option<Datagram<'_>>, CaptureError
 }
 
 impl Forwarder {
+    /// What an earlier run left is being read: what comes for the same collectors waits until [`absorb`](Self::absorb).
+    pub(crate) fn await_recovery(&mut self, left: &[Leftover]) {
+        self.recovering = left.iter().map(|left| left.collector).collect();
+        self.recovering.dedup();
+        // What waits for an address that is no collector is left where it is.
+        let view = &self.view;
+        self.recovering
+            .retain(|of| *of == NOBODY || view.position(*of).is_some());
+        self.mark_recovering();
+    }
+
+    pub(super) fn mark_recovering(&mut self) {
+        for (state, seen) in self.targets.iter_mut().zip(&self.view.targets) {
+            state.recovers = self.recovering.contains(&seen.address);
+        }
+        let view = &self.view;
+        let mut recovering = self.recovering.iter();
+        self.recovers_orphans = recovering.any(|of| view.position(*of).is_none());
+    }
+
+    /// Whether messages wait, or will, for addresses that are no targets any more.
+    pub(super) fn has_orphans(&self) -> bool {
+        self.recovers_orphans || !self.orphans.is_empty()
+    }
+
+    /// Nothing more will come of what an earlier run left.
+    pub(crate) fn recovery_ended(&mut self) {
+        self.recovering.clear();
+        self.mark_recovering();
+    }
+
+    /// Takes over what another has found in the files of an earlier run, which is older than all that waits here.
+    pub(crate) fn absorb(&mut self, found: Self) {
+        self.counters.add(&found.counters);
+        self.exporters.absorb(&found.exporters);
+        self.templates.absorb(found.templates);
+        let mut orphans = Vec::new();
+        for (target, found) in found.routing.targets.iter().zip(found.targets) {
+            let place = self.view.position(target.address());
+            let Some(state) = place.and_then(|place| self.targets.get_mut(place)) else {
+                orphans.extend(found.spool.filter(|spool| !spool.is_empty()));
+                continue;
+            };
+            state.counters.add(&found.counters);
+            match (&mut state.spool, found.spool) {
+                (_, None) => {}
+                (Some(spool), Some(found)) => spool.prepend(found),
+                (none, found) => *none = found,
+            }
+        }
+        orphans.extend(found.orphans);
+        self.orphans.splice(0..0, orphans);
+        self.recovery_ended();
+    }
+
     /// Goes on with a file that this thread's predecessor left: read once, to know its templates and how much it is.
     fn take_over(
         &mut self,

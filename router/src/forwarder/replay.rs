@@ -146,8 +146,11 @@ impl Forwarder {
         self.replay_orphans(passed_ms, outlet);
     }
 
-    /// Whether anything waits that can be sent.
+    /// Whether anything waits that can be sent, or will be there soon.
     pub(crate) fn replays(&self) -> bool {
+        if !self.recovering.is_empty() {
+            return true;
+        }
         let mut waiting = self
             .targets
             .iter()
@@ -162,8 +165,9 @@ impl Forwarder {
             return;
         };
         let arrived = std::mem::take(&mut state.pace.arrived);
+        let goes = is_up && !state.recovers;
         let spool = state.spool.as_mut().filter(|spool| !spool.is_empty());
-        let Some(spool) = spool.filter(|_| is_up) else {
+        let Some(spool) = spool.filter(|_| goes) else {
             state.pace = Pace::default();
             return;
         };
@@ -202,7 +206,8 @@ impl Forwarder {
     /// of them were sent when they came.
     fn replay_orphans(&mut self, passed_ms: f64, outlet: &mut impl Outlet) {
         let arrived = std::mem::take(&mut self.orphans_pace.arrived) as f64;
-        let Some(spool) = self.orphans.first_mut() else {
+        let orphans = self.orphans.first_mut();
+        let Some(spool) = orphans.filter(|_| self.recovering.is_empty()) else {
             self.orphans_pace = Pace::default();
             return;
         };

@@ -14,6 +14,7 @@ use crate::config::{Config, CopyTo, Route};
 use crate::routing::tests::{address, route};
 
 mod any;
+mod recovering;
 mod telling;
 mod waiting;
 

@@ -175,7 +175,12 @@ fn what_waits_for_a_collector_that_is_taken_away_and_given_back_waits_on() {
 }
 
 /// Forwarders of as many threads, which have the same folder.
-fn threads(config: &Config, folder: &Path, bytes: u64, threads: usize) -> Vec<Forwarder> {
+pub(super) fn threads(
+    config: &Config,
+    folder: &Path,
+    bytes: u64,
+    threads: usize,
+) -> Vec<Forwarder> {
     let routing = Arc::new(Routing::new(config, None).unwrap());
     routing.targets[0].set(false, false);
     let found = crate::spool::leftovers(folder).unwrap();
