@@ -12,7 +12,7 @@ use crate::prefix::Prefix;
 use crate::table::{MAX_SHARDS, TableError};
 
 /// The most that a collector may weigh: with a few collectors their sum stays within
-/// [`MAX_SHARDS`](crate::MAX_SHARDS).
+/// [`MAX_SHARDS`].
 pub const MAX_WEIGHT: u32 = 1_000;
 
 /// The most addresses that datagrams may go to: collectors of all routes, copies and the default.
@@ -116,7 +116,7 @@ pub struct Limits {
     pub domains_per_exporter: usize,
     /// Templates of one session and observation domain. Default 1,024.
     pub templates_per_domain: usize,
-    /// Bytes of templates in all. Default 64 MiB.
+    /// Bytes of templates in all, with about 100 for each that keeping it takes. Default 64 MiB.
     pub template_bytes: usize,
 }
 

@@ -150,7 +150,7 @@ pub(crate) struct Raw {
     #[arg(long, help_heading = LIMITS, value_name = "N")]
     pub(super) max_templates_per_domain: Option<usize>,
 
-    /// Templates in all [default: 64MiB]
+    /// Templates in all, with about 100 bytes for each that keeping it takes [default: 64MiB]
     #[arg(long, help_heading = LIMITS, value_name = "SIZE")]
     pub(super) max_template_size: Option<Size>,
 

@@ -3,7 +3,7 @@ use std::io;
 use std::net::IpAddr;
 use std::num::NonZero;
 
-use forebay_wire::encode::{IpfixBuilder, V9Builder};
+use forebay_wire::encode::{Builder, IpfixBuilder, V9Builder};
 use forebay_wire::ipfix::{self, RecordSequence};
 use forebay_wire::v9::{self, MessageSequence};
 use forebay_wire::{ElementId, FieldSpecifier, Template};
@@ -215,6 +215,13 @@ fn template() -> Template {
     }
 }
 
+fn fill<H>(builder: &mut Builder<'_, H>, with_template: bool) {
+    if with_template {
+        builder.templates([&template()]);
+    }
+    builder.data(256, [[1, 2, 3, 4]], |out, record| out.extend(record));
+}
+
 fn v9(number: u32, with_template: bool) -> Vec<u8> {
     let header = v9::Header {
         count: 0,
@@ -225,10 +232,7 @@ fn v9(number: u32, with_template: bool) -> Vec<u8> {
     };
     let mut out = Vec::new();
     let mut builder = V9Builder::new(&mut out, header);
-    if with_template {
-        builder.templates([&template()]);
-    }
-    builder.data(256, [[1, 2, 3, 4]], |out, record| out.extend(record));
+    fill(&mut builder, with_template);
     builder.finish().unwrap();
     out
 }
@@ -242,10 +246,7 @@ fn ipfix(number: u32, with_template: bool) -> Vec<u8> {
     };
     let mut out = Vec::new();
     let mut builder = IpfixBuilder::new(&mut out, header);
-    if with_template {
-        builder.templates([&template()]);
-    }
-    builder.data(256, [[1, 2, 3, 4]], |out, record| out.extend(record));
+    fill(&mut builder, with_template);
     builder.finish().unwrap();
     out
 }

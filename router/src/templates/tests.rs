@@ -1,4 +1,4 @@
-use forebay_wire::encode::{IpfixBuilder, V9Builder};
+use forebay_wire::encode::{Builder, IpfixBuilder, V9Builder};
 use forebay_wire::ipfix::{self, RecordSequence};
 use forebay_wire::v9::{self, MessageSequence};
 use forebay_wire::{ElementId, FieldSpecifier, Template};
@@ -31,16 +31,8 @@ fn options(id: u16) -> Template {
     }
 }
 
-fn v9_message(sequence: u32, domain: u32, templates: &[Template], data: &[u16]) -> Vec<u8> {
-    let header = v9::Header {
-        count: 0,
-        uptime_ms: 4_711,
-        unix_secs: 1_700_000_000,
-        sequence: MessageSequence(sequence),
-        source_id: domain,
-    };
-    let mut out = Vec::new();
-    let mut builder = V9Builder::new(&mut out, header);
+/// Adds a set of each kind of template, and one of data for each of these.
+fn fill<H>(builder: &mut Builder<'_, H>, templates: &[Template], data: &[u16]) {
     let (options, plain): (Vec<_>, Vec<_>) = templates.iter().partition(|of| of.is_options());
     if !plain.is_empty() {
         builder.templates(plain);
@@ -51,6 +43,19 @@ fn v9_message(sequence: u32, domain: u32, templates: &[Template], data: &[u16]) 
     for id in data {
         builder.data(*id, [[1, 2, 3, 4]], |out, record| out.extend(record));
     }
+}
+
+fn v9_message(sequence: u32, domain: u32, templates: &[Template], data: &[u16]) -> Vec<u8> {
+    let header = v9::Header {
+        count: 0,
+        uptime_ms: 4_711,
+        unix_secs: 1_700_000_000,
+        sequence: MessageSequence(sequence),
+        source_id: domain,
+    };
+    let mut out = Vec::new();
+    let mut builder = V9Builder::new(&mut out, header);
+    fill(&mut builder, templates, data);
     builder.finish().unwrap();
     out
 }
@@ -64,16 +69,7 @@ fn ipfix_message(sequence: u32, domain: u32, templates: &[Template], data: &[u16
     };
     let mut out = Vec::new();
     let mut builder = IpfixBuilder::new(&mut out, header);
-    let (options, plain): (Vec<_>, Vec<_>) = templates.iter().partition(|of| of.is_options());
-    if !plain.is_empty() {
-        builder.templates(plain);
-    }
-    if !options.is_empty() {
-        builder.options_templates(options);
-    }
-    for id in data {
-        builder.data(*id, [[1, 2, 3, 4]], |out, record| out.extend(record));
-    }
+    fill(&mut builder, templates, data);
     builder.finish().unwrap();
     out
 }
