@@ -46,7 +46,7 @@ fn located(name: &str, text: &str, span: Option<Range<usize>>, what: &str) -> Wr
 ///
 /// # Errors
 /// The file cannot be read. Or it is no TOML, has a key that is neither a flag of `T` nor one of `tables`, or a value
-/// that is none: that is wrong usage, and told with the line.
+/// that is none: that is wrong usage, and told with the line and the key.
 pub(crate) fn load<T>(path: &Path, tables: &[TableKeys]) -> Result<Loaded<T>>
 where
     T: Args + DeserializeOwned,
@@ -73,7 +73,12 @@ where
     if let Some((span, what)) = unknown_key(table.get_ref(), &flags, tables) {
         return Err(located(&name, &text, Some(span), &what).into());
     }
-    let settings = toml::from_str(&text).map_err(problem)?;
+    let settings = toml::from_str(&text).map_err(|error| {
+        let place = error.span().map_or(0, |span| span.start);
+        let key = key_at(table.get_ref(), place).map_or(String::new(), |key| format!("{key}: "));
+        let what = format!("{key}{}", in_words(error.message()));
+        located(&name, &text, error.span(), &what)
+    })?;
     Ok(Loaded {
         settings,
         name,
@@ -132,6 +137,42 @@ fn gather_unknown(table: &DeTable<'_>, known: &[&str], unknown: &mut Vec<(Range<
     }
 }
 
+/// The key of the value at a place, with those of the tables that it is in: `route.pin.exporter`.
+fn key_at(table: &DeTable<'_>, place: usize) -> Option<String> {
+    table.iter().find_map(|(key, value)| {
+        let name = key.get_ref();
+        let list = value.get_ref().as_array();
+        let list = list.into_iter().flat_map(|list| list.iter());
+        let mut parts = list.chain([value]);
+        parts.find_map(|part| {
+            let within = part.get_ref().as_table();
+            match within.and_then(|table| key_at(table, place)) {
+                Some(within) => Some(format!("{name}.{within}")),
+                None => part.span().contains(&place).then(|| name.to_string()),
+            }
+        })
+    })
+}
+
+/// What is said of a value of the wrong type, in words of configuration files.
+fn in_words(message: &str) -> String {
+    let wrong = ["invalid type: ", "invalid value: ", "invalid length "];
+    let rest = wrong.iter().find_map(|wrong| message.strip_prefix(wrong));
+    let Some((found, expected)) = rest.and_then(|rest| rest.rsplit_once(", expected ")) else {
+        return message.to_owned();
+    };
+    let expected = match expected {
+        "usize" | "u64" | "u32" => "a whole number",
+        "u16" => "a whole number up to 65535",
+        "u8" => "a whole number up to 255",
+        "a sequence" => "a list in brackets",
+        "a boolean" => "true or false",
+        other if other.starts_with("struct ") => "a table",
+        other => other,
+    };
+    format!("expected {expected}, but found {found}")
+}
+
 fn line(text: &str, offset: usize) -> usize {
     let before = text.bytes().take(offset);
     before.filter(|byte| *byte == b'\n').count() + 1
@@ -157,6 +198,9 @@ mod tests {
     #[serde(deny_unknown_fields)]
     struct Column {
         name: String,
+        #[serde(default)]
+        #[expect(dead_code, reason = "what it would be is not asked")]
+        width: u8,
     }
 
     fn load_text(text: &str) -> Result<Raw> {
@@ -165,7 +209,7 @@ mod tests {
         fs::write(&path, text).expect("a file");
         let keys = TableKeys {
             name: "column",
-            keys: &["name", "part"],
+            keys: &["name", "part", "width"],
             tables: &[TableKeys {
                 name: "part",
                 keys: &["size"],
@@ -214,10 +258,45 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_value_is_told_with_its_line() {
+    fn a_bad_value_is_told_with_its_line_and_key() {
         let text = problem("\nrotate-size = '1 parsec'");
-        assert!(text.starts_with(":2: \"1 parsec\" is no size"), "{text}");
+        assert!(
+            text.starts_with(":2: rotate-size: \"1 parsec\" is no size"),
+            "{text}"
+        );
         assert!(problem("rotate-size = ").starts_with(":1: "));
+        for (text, expected) in [
+            (
+                "rotate-size = true",
+                ":1: rotate-size: expected text in quotes, as for the flag, but found boolean `true`",
+            ),
+            (
+                "\ncolumn = 5",
+                ":2: column: expected a list in brackets, but found integer `5`",
+            ),
+            (
+                "[[column]]\nname = 'a'\n[[column]]\nname = 5",
+                ":4: column.name: expected a string, but found integer `5`",
+            ),
+            (
+                "[[column]]\nname = 'a'\nwidth = 256",
+                ":3: column.width: expected a whole number up to 255, but found integer `256`",
+            ),
+            (
+                "[[column]]\nname = 'a'\nwidth = -1",
+                ":3: column.width: expected a whole number up to 255, but found integer `-1`",
+            ),
+            (
+                "\n[[column]]\nname = 'a'\n[[column]]\nwidth = 1",
+                ":4: column: missing field `name`",
+            ),
+            (
+                "column = [\n{ name = 'a' },\n7]",
+                ":3: column: expected a table, but found integer `7`",
+            ),
+        ] {
+            assert_eq!(problem(text), expected, "{text}");
+        }
     }
 
     #[test]

@@ -173,7 +173,7 @@ fn a_configuration_is_checked_whole_before_anything_is_opened() {
     let value = folder.write("value.toml", "queue-size = '1 parsec'\n");
     let line = collect(&value, 2);
     assert!(
-        line.contains("value.toml:1: \"1 parsec\" is no size"),
+        line.contains("value.toml:1: queue-size: \"1 parsec\" is no size"),
         "{line}"
     );
 

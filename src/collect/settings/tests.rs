@@ -141,12 +141,12 @@ fn what_makes_no_sense_is_told_by_its_name() {
         (
             "",
             "listen = ['nowhere']",
-            ":1: \"nowhere\" is no address to listen on",
+            ":1: listen: \"nowhere\" is no address to listen on",
         ),
         (
             "",
             "\nformat = 'parquett'",
-            ":2: unknown variant `parquett`",
+            ":2: format: unknown variant `parquett`",
         ),
         (
             "",

@@ -150,7 +150,7 @@ fn what_is_wrong_in_the_file_is_told_with_its_line() {
     for (text, expected) in [
         (
             "hash = 'adress'\n",
-            ":1: unknown variant `adress`, expected `address` or `xxh3`",
+            ":1: hash: unknown variant `adress`, expected `address` or `xxh3`",
         ),
         (
             "[[route]]\ncollectors = ['203.0.113.1:2055']\nshard = 3",
@@ -162,7 +162,7 @@ fn what_is_wrong_in_the_file_is_told_with_its_line() {
         ),
         (
             "[[route]]\ncollectors = [\n'203.0.113.1:2055',\n'203.0.113.2',\n]",
-            ":4: \"203.0.113.2\" is no address and port: write it as 192.0.2.1:2055 or [2001:db8::1]:2055",
+            ":4: route.collectors: \"203.0.113.2\" is no address and port: write it as 192.0.2.1:2055 or [2001:db8::1]:2055",
         ),
         (
             "[[route]]\ncollectors = [\n'203.0.113.1:2055',\n'203.0.113.1:2055',\n]",
@@ -170,7 +170,7 @@ fn what_is_wrong_in_the_file_is_told_with_its_line() {
         ),
         (
             "[[route]]\ncollectors = ['203.0.113.1:2055']\n[[route.pin]]\nexporter = '10.0.0.1/8'\n",
-            ":4: \"10.0.0.1/8\" has bits behind its length: did you mean 10.0.0.0/8?",
+            ":4: route.pin.exporter: \"10.0.0.1/8\" has bits behind its length: did you mean 10.0.0.0/8?",
         ),
         (
             "\n[[route]]\ncollectors = ['203.0.113.1:2055']\n[[route.pin]]\nexporter = '10.0.0.0/8'\n\
@@ -200,7 +200,19 @@ fn what_is_wrong_in_the_file_is_told_with_its_line() {
         ),
         (
             "listen = '127.0.0.1:2055'\n[[route]]\ncollectors = [\n'127.0.0.1:2055']",
-            "invalid type",
+            ":1: listen: expected a list in brackets, but found string \"127.0.0.1:2055\"",
+        ),
+        (
+            "threads = 'four'",
+            ":1: threads: expected a whole number, but found string \"four\"",
+        ),
+        (
+            "[[route]]\nversions = [5]\n[[route]]\nversions = [9]\ncollectors = ['203.0.113.1:2055']",
+            ":1: route: missing field `collectors`",
+        ),
+        (
+            "[[route]]\ncollectors = [\n{ address = '203.0.113.1:2055', weight = '2' }]",
+            ":3: route.collectors.weight: expected a whole number, but found string \"2\"",
         ),
         (
             "listen = ['127.0.0.1:2055']\n[[route]]\ncollectors = [\n'127.0.0.1:2055']",

@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use serde_json::Value;
 
 use super::heavy;
-use crate::support::{Folder, done, fails};
+use crate::support::{Folder, command, done, fails};
 
 const THREE: &str = "192.0.2.1:9995,192.0.2.2:9995,192.0.2.3:9995";
 
@@ -180,6 +180,72 @@ give 192.0.2.2:9995 weight 0: the fullest then gets 1.50 times its share; 20 of 
 }
 
 #[test]
+fn exporters_of_another_family_than_their_collectors_are_told() {
+    let folder = Folder::new();
+    let list = folder.write(
+        "both.csv",
+        "10.0.0.1,5\n10.0.0.2,5\n2001:db8::1,5\n2001:db8::2,5\n",
+    );
+    let both = "192.0.2.1:9995,[2001:db8:1::1]:9995";
+    let told = |count: &str, arguments: &[&str]| {
+        let found = recommended(&[&["balance", &list, "--shards", "2"], arguments].concat());
+        let expected = format!("{count} may fall to a collector of the other address family");
+        let text = found["text"].as_array().expect("sentences");
+        text.iter().any(|line| {
+            line.as_str()
+                .is_some_and(|line| line.starts_with(&expected))
+        })
+    };
+    assert!(told("2 exporters", &["--collectors", "192.0.2.1:9995"]));
+    assert!(told("4 exporters", &["--collectors", both]));
+    // Pinned to their own, or where the source is not kept, they are fine.
+    let [v4, v6] = [
+        ("10.0.0.0/8", "192.0.2.1:9995"),
+        ("2001:db8::/32", "[2001:db8:1::1]:9995"),
+    ];
+    let pin =
+        |(exporter, collector)| format!("{{ exporter = '{exporter}', collector = '{collector}' }}");
+    let route = format!(
+        "[[route]]\nversions = [9]\ncollectors = ['{}', '{}']\n",
+        v4.1, v6.1
+    );
+    for (file, is_told) in [
+        (format!("listen = ['127.0.0.1:2055']\n{route}"), true),
+        (
+            format!("listen = ['127.0.0.1:2055']\nsource = 'own'\n{route}"),
+            false,
+        ),
+        (
+            format!(
+                "listen = ['127.0.0.1:2055']\n{route}pin = [{}, {}]\n",
+                pin(v4),
+                pin(v6)
+            ),
+            false,
+        ),
+    ] {
+        let current = folder.write("current.toml", &file);
+        assert_eq!(
+            told("4 exporters", &["--current", &current]),
+            is_told,
+            "{file}"
+        );
+    }
+}
+
+#[test]
+fn files_are_written_also_for_who_reads_no_text() {
+    let folder = Folder::new();
+    let (list, route) = (heavy(&folder), folder.path("route.toml"));
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut balance = command(&["balance", &list, "--collectors", THREE, "--output", &route]);
+    let status = balance.stdout(writer).status().expect("the program starts");
+    assert_eq!(status.code(), Some(0));
+    assert!(fs::exists(&route).unwrap());
+}
+
+#[test]
 fn a_route_file_that_is_replaced_keeps_its_rights_and_its_link() {
     let folder = Folder::new();
     let (list, file) = (heavy(&folder), folder.write("real.toml", "old"));
@@ -235,7 +301,7 @@ fn a_route_file_that_does_not_do_is_told() {
     let broken = folder.write("broken.toml", "[[route]]\ncollectors = ['here']\n");
     let line = fails(2, &["balance", &list, "--current", &broken]);
     assert!(
-        line.contains("broken.toml:2: \"here\" is no address"),
+        line.contains("broken.toml:2: route.collectors: \"here\" is no address"),
         "{line}"
     );
     // Too few shards for the collectors: there is nothing to write.
