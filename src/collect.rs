@@ -23,7 +23,7 @@ mod settings;
 mod stats;
 mod summary;
 
-pub(crate) use raw::{Listen, LogName, Raw as Flags};
+pub(crate) use raw::{Listen, LogName, Raw as Flags, listens_twice};
 use settings::{Settings, Source};
 pub(crate) use summary::warn_of_small_buffer;
 

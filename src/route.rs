@@ -28,13 +28,13 @@ mod stats;
 mod summary;
 
 pub(crate) use raw::Raw as Flags;
-use settings::{Settings, Source};
+use settings::{Fixed, Settings, Source};
 
 /// How often it is looked whether the configuration file has changed.
 const FILE_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(flags: Flags) -> Result<Outcome> {
-    let settings = Settings::new(flags.clone())?;
+    let mut settings = Settings::new(flags.clone())?;
     // Checked with the settings: this cannot fail now.
     let routing = Routing::new(&settings.routes, None)?;
     logging::start(settings.log == LogName::Json);
@@ -43,7 +43,7 @@ pub(crate) fn run(flags: Flags) -> Result<Outcome> {
     }
     let http = settings.fixed.http.map(http::listen).transpose()?;
     let outlets = open_outlets(&settings)?;
-    let (inputs, from) = open_inputs(&settings, &routing)?;
+    let (inputs, from) = open_inputs(&mut settings.fixed, &routing)?;
     // Before there are threads, each of which would keep its own.
     if let Err(error) = drop_network_privileges() {
         tracing::warn!("the right to raw and packet sockets is kept: {error}");
@@ -124,8 +124,7 @@ fn open_outlets(settings: &Settings) -> Result<Vec<Outlet>> {
 }
 
 /// One input for each thread, and what they are in words.
-fn open_inputs(settings: &Settings, routing: &Routing) -> Result<(Vec<Input>, String)> {
-    let fixed = &settings.fixed;
+fn open_inputs(fixed: &mut Fixed, routing: &Routing) -> Result<(Vec<Input>, String)> {
     let threads = fixed.threads;
     match &fixed.input {
         settings::Input::Sockets(options) => {
@@ -136,8 +135,10 @@ fn open_inputs(settings: &Settings, routing: &Routing) -> Result<(Vec<Input>, St
                 .min();
             warn_of_small_buffer(granted.unwrap_or_default(), options.receive_buffer_bytes);
             // Port 0 is any that is free: the sockets know.
-            let bound = receivers.iter().map(ShardReceiver::local_addresses);
-            let bound: Vec<String> = bound.take(1).flatten().map(ToString::to_string).collect();
+            if let Some(receiver) = receivers.first() {
+                fixed.bound = receiver.local_addresses().to_vec();
+            }
+            let bound: Vec<String> = fixed.bound.iter().map(ToString::to_string).collect();
             let inputs = receivers.into_iter().map(Input::Sockets).collect();
             let from = format!("listening on {}, threads: {threads}", bound.join(", "));
             Ok((inputs, from))
@@ -195,8 +196,14 @@ struct Reload {
 }
 
 impl Reload {
-    /// Reads the configuration and goes on with it; if it makes no sense, with the one before.
+    /// Reads the configuration file and goes on with it; if it makes no sense, with the one before.
     fn run(&self) {
+        if self.flags.config.is_none() {
+            tracing::warn!(
+                "nothing to reload: without --config, the configuration stays as it was"
+            );
+            return;
+        }
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let checked = Settings::new(self.flags.clone()).and_then(|settings| {
             // Where it listens, and by what, stays until a restart, whatever the file says now.

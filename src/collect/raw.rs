@@ -183,6 +183,31 @@ impl FromStr for Listen {
 
 deserialize_from_text!(Listen);
 
+/// What is wrong where the same is listened on twice, or an address besides every one of its kind. Of port 0, each is
+/// another.
+pub(crate) fn listens_twice(listen: &[SocketAddr]) -> Option<String> {
+    let ip = |address: &SocketAddr| address.ip().to_canonical();
+    let others = listen.iter().enumerate();
+    let mut others = others.flat_map(|(index, one)| {
+        let before = listen.iter().take(index);
+        before.map(move |other| (one, other))
+    });
+    let (one, other) = others.find(|(one, other)| {
+        let within = ip(one) == ip(other) || ip(one).is_unspecified() || ip(other).is_unspecified();
+        one.port() != 0
+            && one.port() == other.port()
+            && ip(one).is_ipv4() == ip(other).is_ipv4()
+            && within
+    })?;
+    Some(if one == other {
+        format!("listen has {one} twice: remove one")
+    } else {
+        format!(
+            "listen has {one} and {other}, of which one takes the other's datagrams: remove one"
+        )
+    })
+}
+
 /// `--format`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]

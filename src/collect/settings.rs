@@ -12,7 +12,7 @@ use forebay_store::{Compression, Retention};
 use forebay_udp::{SocketOptions, wildcard};
 use forebay_wire::ElementId;
 
-use super::raw::{CompressionName, FormatName, LogName, Raw, RawColumn};
+use super::raw::{CompressionName, FormatName, LogName, Raw, RawColumn, listens_twice};
 use crate::nearest::nearest;
 use crate::outcome::WrongUsage;
 use crate::units::{Period, Size};
@@ -111,6 +111,9 @@ fn source(raw: &Raw) -> Result<Source> {
         return Ok(Source::Captures(raw.read.clone()));
     }
     let listen: Vec<SocketAddr> = raw.listen.iter().map(|listen| listen.0).collect();
+    if let Some(what) = listens_twice(&listen) {
+        return wrong(what);
+    }
     let shards = match raw.shards {
         None => thread::available_parallelism()
             .map_or(1, NonZero::get)

@@ -4,15 +4,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use forebay_udp::{
-    Datagram, PacketError, PacketOptions, PacketReceiver, PacketRing, ShardReceiver, ShardSockets,
-    SocketOptions,
+    Datagram, PacketError, PacketReceiver, PacketRing, ShardReceiver, ShardSockets, SocketOptions,
 };
 
-use super::settings::{Settings, Source};
+use super::settings::{SHARDS, Settings, Source};
 use crate::collect::warn_of_small_buffer;
-
-/// One thread receives: datagrams stay in the order in which they came.
-const SHARDS: usize = 1;
 
 /// What datagrams come from.
 pub(super) struct Input {
@@ -48,24 +44,14 @@ impl Input {
                     receiver: Receiver::Sockets(Box::new(receiver)),
                 })
             }
-            Source::Packets {
-                interfaces,
-                ring_bytes,
-            } => {
-                let opened = PacketRing::open(&PacketOptions {
-                    interfaces: interfaces.clone(),
-                    listen: listen.clone(),
-                    exclude: Vec::new(),
-                    shards: SHARDS,
-                    ring_bytes: *ring_bytes,
-                });
-                let receivers = opened.map_err(|error| match error {
+            Source::Packets(options) => {
+                let receivers = PacketRing::open(options).map_err(|error| match error {
                     PacketError::Permission { .. } => {
                         anyhow::anyhow!("{error}; or record from a socket, without --interface")
                     }
                     error => error.into(),
                 })?;
-                let place = match interfaces.as_slice() {
+                let place = match options.interfaces.as_slice() {
                     [] => "all interfaces".to_owned(),
                     some => some.join(", "),
                 };

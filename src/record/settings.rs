@@ -7,13 +7,16 @@ use std::time::Duration;
 use anyhow::Result;
 use forebay_replay::record::{RecordConfig, Rotation};
 use forebay_udp::capture::CaptureFormat;
-use forebay_udp::wildcard;
+use forebay_udp::{PacketOptions, wildcard};
 
 use super::{CompressionName, Flags, FormatName};
+use crate::collect::listens_twice;
 use crate::outcome::WrongUsage;
 use crate::units::{Period, Size};
 
 const PORTS: [u16; 2] = [2055, 4739];
+/// One thread receives: datagrams stay in the order in which they came.
+pub(super) const SHARDS: usize = 1;
 /// All interfaces.
 const ANY: &str = "any";
 /// As `collect` and `route` have them.
@@ -33,14 +36,8 @@ pub(super) struct Settings {
 /// Where datagrams come from.
 #[derive(Debug)]
 pub(super) enum Source {
-    Sockets {
-        receive_buffer_bytes: usize,
-    },
-    /// No interfaces are all of them.
-    Packets {
-        interfaces: Vec<String>,
-        ring_bytes: usize,
-    },
+    Sockets { receive_buffer_bytes: usize },
+    Packets(PacketOptions),
 }
 
 impl Settings {
@@ -51,6 +48,9 @@ impl Settings {
         } else {
             listen
         };
+        if let Some(what) = listens_twice(&listen) {
+            return Err(wrong(what));
+        }
         let source = source(flags, &listen)?;
         let rotation = Rotation {
             bytes: not_zero("--rotate-size", flags.rotate_size.map(|Size(bytes)| bytes))?,
@@ -104,14 +104,19 @@ fn source(flags: &Flags, listen: &[SocketAddr]) -> Result<Source> {
         ));
     }
     let all = flags.interface.iter().any(|name| name == ANY);
-    Ok(Source::Packets {
+    let packets = PacketOptions {
         interfaces: if all {
             Vec::new()
         } else {
             flags.interface.clone()
         },
+        listen: listen.to_vec(),
+        exclude: Vec::new(),
+        shards: SHARDS,
         ring_bytes: buffer("--ring-size", flags.ring_size)?,
-    })
+    };
+    packets.check().map_err(|error| wrong(error.to_string()))?;
+    Ok(Source::Packets(packets))
 }
 
 fn buffer(name: &str, size: Size) -> Result<usize> {

@@ -15,7 +15,7 @@ use forebay_router::{
 use forebay_udp::{PacketError, PacketOptions, SocketOptions, wildcard};
 
 use super::raw::{DownName, HashName, InputName, Raw, RawRoute, SourceName, TABLES};
-use crate::collect::LogName;
+use crate::collect::{LogName, listens_twice};
 use crate::config_file;
 use crate::outcome::WrongUsage;
 use crate::units::{Period, Size};
@@ -47,6 +47,8 @@ pub(super) struct Settings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fixed {
     pub(super) listen: Vec<SocketAddr>,
+    /// The same once it is open: port 0 is any that is free.
+    pub(super) bound: Vec<SocketAddr>,
     pub(super) input: Input,
     pub(super) source: Source,
     pub(super) threads: usize,
@@ -130,6 +132,9 @@ impl Settings {
     fn checked(raw: &Raw, whole: bool) -> Result<Self, Wrong> {
         let fixed = fixed(raw)?;
         let (routes, mut warnings) = routes(raw)?;
+        if whole && routes.routes.is_empty() && routes.default.is_none() {
+            return Err(no_route(raw).into());
+        }
         if whole || !routes.routes.is_empty() {
             let routing = Routing::new(&routes, None).map_err(|error| Wrong {
                 span: span(raw, error.part),
@@ -227,7 +232,7 @@ impl Fixed {
         let explicit = |address: &&SocketAddr| {
             matches!(self.input, Input::Sockets(_)) || !address.ip().is_unspecified()
         };
-        self.listen.iter().filter(explicit).copied().collect()
+        self.bound.iter().filter(explicit).copied().collect()
     }
 
     /// The rings that take packets, but none that go to `exclude`; `None` where datagrams come by sockets.
@@ -292,12 +297,17 @@ fn fixed(raw: &Raw) -> Result<Fixed, Wrong> {
             ring_bytes,
         },
     };
+    let listen = if listen.is_empty() {
+        PORTS.map(wildcard).to_vec()
+    } else {
+        listen
+    };
+    if let Some(what) = listens_twice(&listen) {
+        return Err(what.into());
+    }
     Ok(Fixed {
-        listen: if listen.is_empty() {
-            PORTS.map(wildcard).to_vec()
-        } else {
-            listen
-        },
+        bound: listen.clone(),
+        listen,
         input,
         source: match raw.source.unwrap_or(SourceName::Exporter) {
             SourceName::Exporter => Source::Exporter,
@@ -458,6 +468,18 @@ fn composite(route: &Route) -> Option<String> {
         "shards is {shards}, which is no prime: exporters numbered in steps that share a factor with it fall into a \
          part of the shards only; {prime} is the next prime, or take hash xxh3"
     ))
+}
+
+/// What to do where nobody names a collector.
+fn no_route(raw: &Raw) -> String {
+    let what = "there is no route: name the collectors";
+    match &raw.config {
+        Some(path) => format!(
+            "{}: {what} by to or [[route]] there, or by --to ADDR:PORT",
+            path.display()
+        ),
+        None => format!("{what} by --to ADDR:PORT, or by [[route]] in a file that --config names"),
+    }
 }
 
 fn refuse_loops(raw: &Raw, fixed: &Fixed, config: &Config, routing: &Routing) -> Result<(), Wrong> {

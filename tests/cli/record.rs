@@ -50,7 +50,7 @@ fn what_cannot_be_opened_is_told_in_a_line() {
     let folder = Folder::new();
     let output = folder.path("a.pcap");
     let ended = forebay(&["record", "--interface", "nothere0", "--output", &output]);
-    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    assert_eq!(ended.code, 2, "{}", ended.stderr);
     let said = ended.stderr;
     assert!(
         said.contains("there is none of that name") || said.contains("CAP_NET_RAW"),

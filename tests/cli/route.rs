@@ -39,6 +39,16 @@ fn nothing_is_opened_before_all_is_checked() {
         line.contains("'adress'") && line.contains("'address'"),
         "{line}"
     );
+    for twice in [
+        [&*listen, &listen],
+        [&listen, &listen.replace("127.0.0.1", "0.0.0.0")],
+    ] {
+        let line = fails(
+            2,
+            &[&arguments[..], &["--listen", &twice.join(",")]].concat(),
+        );
+        assert!(line.contains("remove one"), "{line}");
+    }
     let line = fails(2, &["route", "--listen", &listen, "--to", &listen]);
     assert!(line.contains("a loop: "), "{line}");
     let line = fails(2, &["route", "--listen", &listen]);

@@ -252,6 +252,12 @@ pub(crate) fn garbage_is_counted_and_stops_nothing() {
     }
     router.wait_for_stat("/total/received/datagrams", 350);
     check_books(&router);
+    // Without a file there is none to be read again.
+    router.signal("HUP");
+    wait_for("an answer", || {
+        router.log().contains("nothing to reload").then_some(())
+    });
+    assert_eq!(router.stat("/reloads") + router.stat("/reloads_failed"), 0);
     let forwarded = expected.remove("forwarded").expect("some were");
     assert_eq!(router.stat("/total/forwarded/datagrams"), forwarded);
     let rejected: u64 = expected.values().sum();

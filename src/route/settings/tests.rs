@@ -234,7 +234,14 @@ fn what_is_wrong_in_the_file_is_told_with_its_line() {
 #[test]
 fn what_is_wrong_with_the_flags_is_told_by_their_names() {
     for (arguments, expected) in [
-        (&[][..], "there is no route: name the collectors"),
+        (
+            &[][..],
+            "there is no route: name the collectors by --to ADDR:PORT, or by [[route]] in a file that --config names",
+        ),
+        (
+            &["--to=203.0.113.1:2055", "--listen=127.0.0.1:9,127.0.0.1:9"],
+            "listen has 127.0.0.1:9 twice: remove one",
+        ),
         (
             &["--to=127.0.0.1:2055", "--listen=0.0.0.0:2055"],
             "a loop: 127.0.0.1:2055 is this router's own 0.0.0.0:2055",
@@ -279,6 +286,15 @@ fn what_is_wrong_with_the_flags_is_told_by_their_names() {
         let found = problem(arguments);
         assert!(found.contains(expected), "{found}");
     }
+    let error = with_file("# nothing yet\n", &[]).expect_err("no route");
+    let (_folder, error) = error.to_string().split_once("route.toml").map_or_else(
+        || panic!("{error}"),
+        |(folder, error)| (folder.to_owned(), error.to_owned()),
+    );
+    assert_eq!(
+        error,
+        ": there is no route: name the collectors by to or [[route]] there, or by --to ADDR:PORT"
+    );
     let routes = "[[route]]\ncollectors = ['203.0.113.1:2055']";
     let error = with_file(routes, &["--versions=9"]).expect_err("which route is meant?");
     assert!(
@@ -315,6 +331,15 @@ fn a_reload_must_not_lead_back_to_where_it_still_listens() {
     };
     let running = to("203.0.113.1:2055", "127.0.0.1:2055");
     let moved = to("127.0.0.1:2055", "127.0.0.1:2056");
+    // Whatever port was free: what is told later must not lead there.
+    let mut any = to("203.0.113.1:2055", "127.0.0.1:0");
+    any.fixed.bound = vec![address("127.0.0.1:2055")];
+    assert_eq!(any.setup().listen, any.fixed.bound);
+    let error = moved.check_against(&any).expect_err("a loop");
+    assert!(
+        error.to_string().contains("a loop: 127.0.0.1:2055"),
+        "{error}"
+    );
     let error = moved.check_against(&running).expect_err("a loop");
     assert!(
         error.to_string().contains("a loop: 127.0.0.1:2055"),
