@@ -133,6 +133,8 @@ struct Report<'a> {
     measure: Measure,
     choice: Option<Choice>,
     advice: Option<Advice>,
+    /// Whether messages would reach collectors with their exporter's address.
+    keeps_source: bool,
 }
 
 impl Report<'_> {
@@ -193,6 +195,7 @@ pub(crate) fn run(flags: &Flags) -> Result<Outcome> {
         collectors: &collectors,
         measure,
         choice,
+        keeps_source: current.as_ref().is_none_or(Current::keeps_source),
     };
     let text = if flags.json {
         json::text(&report)
@@ -204,12 +207,14 @@ pub(crate) fn run(flags: &Flags) -> Result<Outcome> {
         }
         text
     };
-    io::stdout().write_all(text.as_bytes())?;
+    // Who has seen enough of the text has still asked for the files.
+    let told = io::stdout().write_all(text.as_bytes());
     if let Some(path) = &flags.plot {
         plot::write(&report, path)?;
     }
     if let Some(path) = &flags.output {
         route_file::write(&report, current.as_ref(), &versions, path)?;
     }
+    told?;
     Ok(Outcome::Done)
 }

@@ -81,6 +81,12 @@ impl Current {
         &self.route
     }
 
+    /// Whether it sends with the exporters' addresses.
+    pub(super) fn keeps_source(&self) -> bool {
+        let source = self.settings.get("source");
+        source.and_then(toml::Value::as_str) != Some("own")
+    }
+
     /// Its index among the routes.
     pub(super) fn index(&self) -> usize {
         self.index

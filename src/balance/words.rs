@@ -1,7 +1,7 @@
 //! What to do, in sentences.
 
-use forebay_router::Hash;
 use forebay_router::balance::{Advice, EVEN, Evaluation, ExporterLoad, Floor, FloorCause, Reason};
+use forebay_router::{Collector, Hash};
 
 use super::Report;
 use super::table::{percent, ratio};
@@ -22,12 +22,34 @@ pub(super) fn recommendation(report: &Report<'_>) -> Vec<String> {
     if let Some(advice) = &report.advice {
         sentences.push(pins(report, advice));
     }
+    let strangers = strangers(report);
+    if report.keeps_source && strangers > 0 {
+        sentences.push(format!(
+            "{} may fall to a collector of the other address family, and cannot reach it with the source kept: pin them, or take `route --source own`",
+            counted(strangers, "exporter")
+        ));
+    }
     let left_out = report.collectors.pins_left_out();
     if left_out > 0 {
         let pins = counted(left_out as u64, "pin");
         sentences.push(format!("{pins} to collectors that are gone: left out"));
     }
     sentences
+}
+
+/// How many exporters are IPv6 where a collector that they may fall to is IPv4, or the other way round.
+fn strangers(report: &Report<'_>) -> u64 {
+    let known = report.collectors.known();
+    let is_strange = |exporter: &&ExporterLoad| {
+        let own = |collector: &Collector| {
+            collector.address.ip().to_canonical().is_ipv4() == exporter.exporter.is_ipv4()
+        };
+        match exporter.pinned.and_then(|collector| known.get(collector)) {
+            Some(collector) => !own(collector),
+            None => known.iter().any(|of| of.weight > 0 && !own(of)),
+        }
+    };
+    report.balance.exporters.iter().filter(is_strange).count() as u64
 }
 
 fn nothing(report: &Report<'_>) -> String {
