@@ -15,6 +15,7 @@ mod error;
 mod files;
 mod ledger;
 mod origin;
+mod parts;
 mod read;
 mod retention;
 mod schema;
@@ -31,6 +32,7 @@ pub use dataset::{Dataset, PARQUET_EXTENSION, SEGMENT_EXTENSION, SegmentName};
 pub use error::StoreError;
 pub use ledger::{LedgerRow, ReasonCount, Scope, write_ledger};
 pub use origin::{NotWritten, Origin};
+pub use parts::{Bounds, FlowPart, FlowParts, PartReader};
 pub use read::{FlowFile, find_inputs};
 pub use retention::{Removed, Retention, retain};
 pub use schema::{

@@ -115,9 +115,28 @@ fn is_flow_file(path: &Path) -> bool {
     }
 }
 
-fn is_staged(path: &Path) -> bool {
+pub(crate) fn is_staged(path: &Path) -> bool {
     path.parent()
         .is_some_and(|folder| folder.ends_with(STAGING))
+}
+
+/// Opens a file, at the place where it is settled if it has gone from staging meanwhile.
+pub(crate) fn or_settled<T>(
+    path: &Path,
+    open: impl Fn(&Path) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    match open(path) {
+        Err(StoreError::Io { source, .. })
+            if source.kind() == io::ErrorKind::NotFound && is_staged(path) =>
+        {
+            let moved = settled_paths(path).into_iter().flatten();
+            match moved.into_iter().find(|path| path.exists()) {
+                Some(path) => open(&path),
+                None => Err(StoreError::io("open", path)(source)),
+            }
+        }
+        result => result,
+    }
 }
 
 /// Where a staged segment stands once it is settled.
@@ -160,18 +179,7 @@ impl FlowFile {
     /// # Errors
     /// The file cannot be read, does not hold flows, or is damaged.
     pub fn open(path: &Path, columns: Option<&[&str]>) -> Result<Self, StoreError> {
-        match Self::open_at(path, columns) {
-            Err(StoreError::Io { source, .. })
-                if source.kind() == io::ErrorKind::NotFound && is_staged(path) =>
-            {
-                let moved = settled_paths(path).into_iter().flatten();
-                match moved.into_iter().find(|path| path.exists()) {
-                    Some(path) => Self::open_at(&path, columns),
-                    None => Err(StoreError::io("open", path)(source)),
-                }
-            }
-            result => result,
-        }
+        or_settled(path, |path| Self::open_at(path, columns))
     }
 
     fn open_at(path: &Path, columns: Option<&[&str]>) -> Result<Self, StoreError> {
@@ -272,7 +280,7 @@ impl Iterator for FlowFile {
     }
 }
 
-fn not_flows(path: &Path, reason: String) -> StoreError {
+pub(crate) fn not_flows(path: &Path, reason: String) -> StoreError {
     StoreError::NotFlows {
         path: path.to_owned(),
         reason,
@@ -280,7 +288,7 @@ fn not_flows(path: &Path, reason: String) -> StoreError {
 }
 
 /// The family that the file's metadata names, or else its partition, or else its columns.
-fn family_of(path: &Path, schema: &Schema) -> Result<Family, StoreError> {
+pub(crate) fn family_of(path: &Path, schema: &Schema) -> Result<Family, StoreError> {
     let has = |name: &str| schema.column_with_name(name).is_some();
     if !has(RECEIVED) {
         let reason = format!("it has no column \"{RECEIVED}\"");
