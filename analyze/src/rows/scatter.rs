@@ -1,0 +1,116 @@
+//! Spreads rows over partitions by the hash of their keys.
+
+use super::PARTITIONS;
+use super::hash::{SPREAD, hash_columns};
+use super::partition_of;
+use crate::error::AnalyzeError;
+
+/// What a row consists of: words of 64 bits, the key first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// The words of the key.
+    pub(crate) key_words: usize,
+    /// All words.
+    pub(crate) words: usize,
+}
+
+impl Shape {
+    pub(crate) fn row_bytes(self) -> usize {
+        8 * self.words
+    }
+}
+
+/// One worker's buffers, one per partition. A full one is handed over, and an empty one comes back.
+pub(crate) struct Scatter {
+    shape: Shape,
+    /// Which bits of the hash choose the partition: see [`partition_of`].
+    level: u32,
+    chunk_words: usize,
+    buffers: Vec<Vec<u64>>,
+    hashes: Vec<u64>,
+}
+
+impl Scatter {
+    /// Buffers for `chunk_rows` rows each.
+    pub(crate) fn new(shape: Shape, level: u32, chunk_rows: usize) -> Self {
+        Self {
+            shape,
+            level,
+            chunk_words: chunk_rows.max(1) * shape.words,
+            buffers: vec![Vec::new(); PARTITIONS],
+            hashes: Vec::new(),
+        }
+    }
+
+    /// Adds rows that stand column by column: as many columns as a row has words.
+    ///
+    /// # Errors
+    /// What `deliver` says, which takes a partition's full buffer and gives an empty one.
+    pub(crate) fn columns<E: From<AnalyzeError>>(
+        &mut self,
+        columns: &[&[u64]],
+        deliver: &mut impl FnMut(usize, Vec<u64>) -> Result<Vec<u64>, E>,
+    ) -> Result<(), E> {
+        let rows = columns.first().map_or(0, |column| column.len());
+        let mut hashes = std::mem::take(&mut self.hashes);
+        hashes.resize(rows, 0);
+        hash_columns(&columns[..self.shape.key_words], SPREAD, &mut hashes);
+        let result = self.spread(columns, &hashes, deliver);
+        self.hashes = hashes;
+        result
+    }
+
+    fn spread<E>(
+        &mut self,
+        columns: &[&[u64]],
+        hashes: &[u64],
+        deliver: &mut impl FnMut(usize, Vec<u64>) -> Result<Vec<u64>, E>,
+    ) -> Result<(), E> {
+        for (row, &hash) in hashes.iter().enumerate() {
+            let partition = partition_of(hash, self.level);
+            let buffer = &mut self.buffers[partition];
+            buffer.extend(columns.iter().map(|column| column[row]));
+            if buffer.len() >= self.chunk_words {
+                *buffer = deliver(partition, std::mem::take(buffer))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds rows that stand one behind the other.
+    ///
+    /// # Errors
+    /// As for [`columns`](Self::columns).
+    pub(crate) fn rows<E>(
+        &mut self,
+        rows: &[u64],
+        deliver: &mut impl FnMut(usize, Vec<u64>) -> Result<Vec<u64>, E>,
+    ) -> Result<(), E> {
+        for row in rows.chunks_exact(self.shape.words) {
+            let hash = super::hash::hash(&row[..self.shape.key_words], SPREAD);
+            let partition = partition_of(hash, self.level);
+            let buffer = &mut self.buffers[partition];
+            buffer.extend_from_slice(row);
+            if buffer.len() >= self.chunk_words {
+                *buffer = deliver(partition, std::mem::take(buffer))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands over what is left.
+    ///
+    /// # Errors
+    /// As for [`columns`](Self::columns).
+    pub(crate) fn finish<E>(
+        self,
+        deliver: &mut impl FnMut(usize, Vec<u64>) -> Result<Vec<u64>, E>,
+    ) -> Result<(), E> {
+        for (partition, buffer) in self.buffers.into_iter().enumerate() {
+            if !buffer.is_empty() {
+                deliver(partition, buffer)?;
+            }
+        }
+        Ok(())
+    }
+}
