@@ -7,12 +7,11 @@ use std::net::SocketAddr;
 use std::num::NonZero;
 use std::sync::Arc;
 
-use forebay_fuzz::Frames;
+use forebay_fuzz::{Frames, only_templates};
 use forebay_router::{
     Collector, Config, CopyTo, Down, Forwarder, Hash, Limits, Outlet, Route, Routing,
 };
 use forebay_udp::{Datagram, Outgoing};
-use forebay_wire::{Message, SetKind, TemplateRecord};
 use libfuzzer_sys::fuzz_target;
 
 /// Holds what is sent against what came.
@@ -34,28 +33,6 @@ impl Outlet for Checker {
     }
 
     fn refused(&mut self, _each: &mut dyn FnMut(SocketAddr)) {}
-}
-
-fn only_templates(payload: &[u8]) {
-    let sets = match Message::parse(payload).expect("a message of ours") {
-        Message::V9(message) => message.sets(),
-        Message::Ipfix(message) => {
-            assert_eq!(message.problem(), None);
-            message.sets()
-        }
-        Message::Fixed(_) => panic!("a version without templates"),
-    };
-    for set in sets {
-        let set = set.expect("a whole set");
-        assert!(matches!(
-            set.kind(),
-            SetKind::Template | SetKind::OptionsTemplate
-        ));
-        for record in set.templates() {
-            let record = record.expect("a whole record");
-            assert!(matches!(record, TemplateRecord::Define(_)));
-        }
-    }
 }
 
 fn routing(collector: u8, before: Option<&Routing>) -> Arc<Routing> {

@@ -37,7 +37,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         template_refresh: 3,
         ..GenerateConfig::default()
     };
-    to_capture(config.clone(), &generated, &AtomicBool::new(false), &mut |_| ())?;
+    to_capture(
+        config.clone(),
+        &generated,
+        &AtomicBool::new(false),
+        &mut |_| (),
+    )?;
     let mut captures = vec![generated];
     if let Some(corpus) = std::env::var_os("FOREBAY_CORPUS") {
         let corpus = Path::new(&corpus);

@@ -43,6 +43,41 @@ impl Default for PlayOptions {
     }
 }
 
+impl PlayOptions {
+    /// Hands over what a [`Player`] that begins at `now_ns`, in nanoseconds since 1970, would send, without a pace or a
+    /// socket: source and payload. Where loops are without end it is the first.
+    ///
+    /// ```no_run
+    /// use forebay_replay::{Filter, PlayOptions, Recording};
+    ///
+    /// let recording = Recording::open("exports.pcap".as_ref(), &Filter::default())?;
+    /// let options = PlayOptions { loops: Some(2), rebase: true, prime: true };
+    /// options.rehearse(recording, 1_795_279_200_000_000_000, &mut |source, payload| {
+    ///     println!("{source}: {} bytes", payload.len());
+    /// });
+    /// # Ok::<(), forebay_replay::ReplayError>(())
+    /// ```
+    pub fn rehearse(
+        &self,
+        recording: Recording,
+        now_ns: u64,
+        each: &mut dyn FnMut(SocketAddr, &[u8]),
+    ) {
+        let mut tape = Tape::new(recording, self);
+        tape.begin(now_ns);
+        for _ in 0..self.loops.unwrap_or(1) {
+            while tape.recording.at_ns(tape.next).is_some() {
+                tape.advance(tape.next);
+                if let Some(datagram) = tape.recording.get(tape.next) {
+                    each(datagram.source, datagram.payload);
+                }
+                tape.next += 1;
+            }
+            tape.rewind();
+        }
+    }
+}
+
 /// Sends a recording, once or again and again.
 ///
 /// ```no_run
@@ -170,6 +205,16 @@ impl Tape {
         }
     }
 
+    /// The recording's times are to become those of now, if that is asked for and has not been done.
+    fn begin(&mut self, now_ns: u64) {
+        if let Some(rebase) = &mut self.rebase
+            && !rebase.begun
+        {
+            rebase.begun = true;
+            rebase.seconds = self.recording.age_seconds(now_ns);
+        }
+    }
+
     /// Readies a datagram to be sent.
     #[inline]
     fn advance(&mut self, index: usize) {
@@ -233,12 +278,7 @@ impl<C: Clock> Session<'_, C> {
         mut send: impl FnMut(&[Prepared<'_>], &mut BatchOutcome<'_>),
         tell: &mut dyn FnMut(&Report),
     ) -> Report {
-        if let Some(rebase) = &mut tape.rebase
-            && !rebase.begun
-        {
-            rebase.begun = true;
-            rebase.seconds = tape.recording.age_seconds(self.clock.unix_ns());
-        }
+        tape.begin(self.clock.unix_ns());
         let mut outcome = Outcome {
             report: Report::default(),
             histogram: Histogram::new(),
