@@ -8,7 +8,7 @@ use arrow_array::{
     ArrayRef, BinaryArray, DictionaryArray, Float64Array, Int32Array, Int64Array, RecordBatch,
     StringArray, TimestampMicrosecondArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
 };
-use arrow_schema::ArrowError;
+use arrow_schema::{ArrowError, DataType};
 
 use crate::column::{BytesColumn, Column, Presence};
 use crate::schema::{ColumnId, ColumnSet, ColumnType, FlowSchema};
@@ -111,6 +111,18 @@ impl ColumnData {
             }
         })
     }
+}
+
+/// A column of that type in which no row has a value. It takes no memory, nor any of the disk in a
+/// segment.
+///
+/// # Errors
+/// No column is of that type.
+pub fn absent_column(kind: &DataType, rows: usize) -> Result<ArrayRef, ArrowError> {
+    let column = ColumnType::of(kind)
+        .ok_or_else(|| ArrowError::NotYetImplemented(format!("a column of type {kind}")))?;
+    let nobody: ArrayRef = Arc::new(StringArray::from_iter_values([""; 0]));
+    ColumnData::new(column, 0).into_array(rows, &nobody)
 }
 
 /// Flows of one address family, column by column.

@@ -31,6 +31,12 @@ pub enum StoreError {
     /// Another collector writes to the dataset.
     #[error("{} is in use by another collector: stop it, or choose another output folder", .0.display())]
     InUse(PathBuf),
+    /// A new dataset's folder holds something.
+    #[error("{} is not empty: choose an output folder that is not there yet", .0.display())]
+    NotEmpty(PathBuf),
+    /// Another run makes the dataset.
+    #[error("{} is being written by another run: wait for it, or choose another output folder", .0.display())]
+    BeingWritten(PathBuf),
     /// An input that is not there.
     #[error(
         "there is nothing at {0}: give a flow file, a segment, a folder of them, or a pattern such as 'flows/family=ipv4/**/*.parquet'"

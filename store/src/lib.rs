@@ -15,6 +15,7 @@ mod error;
 mod files;
 mod ledger;
 mod origin;
+mod output;
 mod parts;
 mod read;
 mod retention;
@@ -23,20 +24,23 @@ mod segment;
 mod segment_reader;
 mod settle;
 mod space;
+mod stream;
 mod views;
 mod zeros;
 
-pub use batch::{ColumnData, FlowBatch};
+pub use batch::{ColumnData, FlowBatch, absent_column};
 pub use column::{BytesColumn, Column};
 pub use dataset::{Dataset, PARQUET_EXTENSION, SEGMENT_EXTENSION, SegmentName};
 pub use error::StoreError;
 pub use ledger::{LedgerRow, ReasonCount, Scope, write_ledger};
 pub use origin::{NotWritten, Origin};
 pub use parts::{Bounds, FlowPart, FlowParts, PartReader};
+pub use output::{FileFormat, FlowWriter, NewDataset};
 pub use read::{FlowFile, find_inputs};
 pub use retention::{Removed, Retention, retain};
 pub use schema::{
-    COLUMNS_MAX, ColumnError, ColumnId, ColumnSet, ColumnType, Family, FlowSchema, columns,
+    COLUMNS_MAX, ColumnError, ColumnId, ColumnSet, ColumnType, Family, FlowSchema, SEEN_BY, SEEN_EXPORTERS, columns,
+    seen_fields,
 };
 pub use segment::{ClosedSegment, FamilyWriter, SegmentWriter, Written};
 pub use segment_reader::SegmentReader;

@@ -67,6 +67,26 @@ pub enum ColumnType {
 }
 
 impl ColumnType {
+    const ALL: [Self; 12] = [
+        Self::U8,
+        Self::U16,
+        Self::U32,
+        Self::U64,
+        Self::I64,
+        Self::F64,
+        Self::Timestamp,
+        Self::Mac,
+        Self::Ipv6,
+        Self::Text,
+        Self::Octets,
+        Self::Exporter,
+    ];
+
+    /// The column type of that type in Arrow, if it is one's.
+    pub fn of(kind: &DataType) -> Option<Self> {
+        Self::ALL.into_iter().find(|column| column.arrow() == *kind)
+    }
+
     /// The type in Arrow and, through it, in Parquet.
     pub fn arrow(self) -> DataType {
         match self {
@@ -294,8 +314,31 @@ impl FlowSchema {
     }
 }
 
-/// Names that the partitions and the readable forms of addresses take.
-const RESERVED: [&str; 6] = ["family", "date", "hour", "src_addr", "dst_addr", "next_hop"];
+/// The column that tells how many exporters saw a flow, where duplicates were removed.
+pub const SEEN_BY: &str = "seen_by";
+/// The column that tells which.
+pub const SEEN_EXPORTERS: &str = "seen_exporters";
+
+/// The columns that flows gain where duplicates are removed: [`SEEN_BY`] and [`SEEN_EXPORTERS`].
+pub fn seen_fields() -> [Field; 2] {
+    let exporter = Field::new_list_field(ColumnType::Exporter.arrow(), false);
+    [
+        Field::new(SEEN_BY, DataType::UInt32, false),
+        Field::new(SEEN_EXPORTERS, DataType::List(Arc::new(exporter)), false),
+    ]
+}
+
+/// Names that the partitions, the readable forms of addresses, and the columns of [`seen_fields`] take.
+const RESERVED: [&str; 8] = [
+    "family",
+    "date",
+    "hour",
+    "src_addr",
+    "dst_addr",
+    "next_hop",
+    SEEN_BY,
+    SEEN_EXPORTERS,
+];
 
 #[cfg(test)]
 mod tests {

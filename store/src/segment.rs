@@ -3,33 +3,24 @@
 //! Arrow's stream format can be read up to the last whole message whatever
 //! happens to the process that writes it, so a segment needs no log beside it.
 
-use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, IoSlice, Seek, SeekFrom, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-use arrow_buffer::Buffer;
-use arrow_ipc::writer::StreamEncoder;
 
 use crate::batch::FlowBatch;
 use crate::dataset::{Dataset, SegmentName};
 use crate::error::StoreError;
 use crate::origin::NotWritten;
-use crate::schema::{ColumnSet, FAMILY_KEY, Family, FlowSchema};
-use crate::zeros::is_zeros;
+use crate::schema::{ColumnSet, Family, FlowSchema};
+use crate::stream::StreamFile;
 
 /// An open segment.
 pub struct SegmentWriter {
     name: SegmentName,
-    path: PathBuf,
-    file: File,
     schema: Arc<FlowSchema>,
     columns: ColumnSet,
-    encoder: StreamEncoder,
-    rows: u64,
-    /// The file's length up to the last whole batch.
-    bytes: u64,
+    stream: StreamFile,
 }
 
 /// A segment that is written, to be settled.
@@ -61,18 +52,11 @@ impl SegmentWriter {
         schema: &Arc<FlowSchema>,
     ) -> Result<Self, StoreError> {
         let (name, path, file) = create_file(dataset, SegmentName::new(shard, family, start_us))?;
-        let told = HashMap::from([(FAMILY_KEY.to_owned(), family.name().to_owned())]);
-        let fields = schema.arrow(set).as_ref().clone().with_metadata(told);
-        let encoder = StreamEncoder::try_new(&fields).map_err(StoreError::arrow(&path))?;
         Ok(Self {
             name,
-            path,
-            file,
             schema: Arc::clone(schema),
             columns: set,
-            encoder,
-            rows: 0,
-            bytes: 0,
+            stream: StreamFile::new(file, &path, family, &schema.arrow(set))?,
         })
     }
 
@@ -83,31 +67,12 @@ impl SegmentWriter {
     /// back, so that the segment ends with the batch before; nothing more can
     /// be appended then, only [`close`](Self::close) is left.
     pub fn append(&mut self, batch: FlowBatch) -> Result<u64, NotWritten> {
-        let arrow = |error| StoreError::arrow(&self.path)(error);
         let batch = batch.into_record_batch(&self.schema, self.columns);
-        let batch = batch.map_err(|error| NotWritten::nothing_known(arrow(error)))?;
-        let encoded = self.encoder.encode(&batch).map_err(arrow);
-        match encoded.and_then(|message| self.write(&message)) {
-            Ok(written) => {
-                self.rows += batch.num_rows() as u64;
-                Ok(written)
-            }
-            Err(error) => Err(NotWritten::of(&batch, error)),
-        }
-    }
-
-    fn write(&mut self, message: &[Buffer]) -> Result<u64, StoreError> {
-        match append_all(&self.file, self.bytes, message) {
-            Ok(written) => {
-                self.bytes += written;
-                Ok(written)
-            }
-            Err(error) => {
-                // Where even this fails, readers stop at the torn tail all the same.
-                let _torn = self.file.set_len(self.bytes);
-                Err(StoreError::io("write", &self.path)(error))
-            }
-        }
+        let path = self.stream.path();
+        let batch = batch
+            .map_err(|error| NotWritten::nothing_known(StoreError::arrow(path)(error)))?;
+        let appended = self.stream.append(&batch);
+        appended.map_err(|error| NotWritten::of(&batch, error))
     }
 
     /// The columns that the segment's batches have.
@@ -122,12 +87,12 @@ impl SegmentWriter {
 
     /// The flows in the segment.
     pub fn rows(&self) -> u64 {
-        self.rows
+        self.stream.rows()
     }
 
     /// The file's length.
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.stream.bytes()
     }
 
     /// Ends the segment; `None` where it holds nothing and is removed.
@@ -135,15 +100,16 @@ impl SegmentWriter {
     /// # Errors
     /// An empty segment cannot be removed.
     pub fn close(self) -> Result<Option<ClosedSegment>, StoreError> {
-        if self.rows == 0 {
-            fs::remove_file(&self.path).map_err(StoreError::io("remove", &self.path))?;
+        let path = self.stream.path();
+        if self.rows() == 0 {
+            fs::remove_file(path).map_err(StoreError::io("remove", path))?;
             return Ok(None);
         }
         Ok(Some(ClosedSegment {
             name: self.name,
-            path: self.path,
-            rows: self.rows,
-            bytes: self.bytes,
+            path: path.to_owned(),
+            rows: self.rows(),
+            bytes: self.bytes(),
         }))
     }
 }
@@ -183,43 +149,6 @@ fn create_new(path: &Path) -> io::Result<File> {
         }
         (result, _) => result,
     }
-}
-
-/// Appends the buffers one behind the other, from where they are. Returns their length, of which
-/// zeros are passed over: the file has holes there.
-///
-/// The file has its new length only when all is written.
-fn append_all(mut file: &File, start: u64, buffers: &[Buffer]) -> io::Result<u64> {
-    let mut end = start;
-    let mut written = start;
-    let parts = buffers.chunk_by(|one, next| is_zeros(one) == is_zeros(next));
-    for part in parts {
-        end += part.iter().map(|buffer| buffer.len() as u64).sum::<u64>();
-        if part.first().is_some_and(is_zeros) {
-            file.seek(SeekFrom::Start(end))?;
-        } else {
-            write_all(file, part)?;
-            written = end;
-        }
-    }
-    if written < end {
-        file.set_len(end)?;
-    }
-    Ok(end - start)
-}
-
-fn write_all(mut file: &File, buffers: &[Buffer]) -> io::Result<()> {
-    let mut slices: Vec<IoSlice<'_>> = buffers.iter().map(|b| IoSlice::new(b)).collect();
-    let mut left = slices.as_mut_slice();
-    while !left.is_empty() {
-        match file.write_vectored(left) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => IoSlice::advance_slices(&mut left, count),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 /// What became of a batch.

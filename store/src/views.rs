@@ -3,8 +3,10 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
+use arrow_schema::Schema;
 
 use crate::dataset::Dataset;
 use crate::error::StoreError;
@@ -20,13 +22,22 @@ const MACROS: &str = include_str!("views.sql");
 /// # Errors
 /// A file cannot be written.
 pub fn write_views(dataset: &Dataset, schema: &FlowSchema) -> Result<(), StoreError> {
-    let flows = dataset.staging().join("schema.parquet");
-    let none = RecordBatch::new_empty(schema.arrow_all());
-    files::replace(&flows, |file| ledger::write_batch(file, &flows, &none))?;
-    ledger::write_empty_ledger(dataset.ledger().join("schema.parquet"))?;
+    write_views_of(dataset.root(), dataset.root(), &schema.arrow_all())
+}
 
-    let views = dataset.views();
-    let text = views_sql(dataset.root());
+/// The same for the dataset in `folder`, which stands at `root` when somebody reads it.
+pub(crate) fn write_views_of(
+    folder: &Path,
+    root: &Path,
+    schema: &Schema,
+) -> Result<(), StoreError> {
+    let flows = folder.join("staging").join("schema.parquet");
+    let none = RecordBatch::new_empty(Arc::new(schema.clone()));
+    files::replace(&flows, |file| ledger::write_batch(file, &flows, &none))?;
+    ledger::write_empty_ledger(folder.join("ledger").join("schema.parquet"))?;
+
+    let views = folder.join("views.sql");
+    let text = views_sql(root);
     files::replace(&views, |mut file: File| {
         file.write_all(text.as_bytes())
             .map_err(StoreError::io("write", &views))?;

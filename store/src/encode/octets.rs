@@ -1,4 +1,4 @@
-//! Columns of values of any length: the exporter's address, text, octets.
+//! Columns of values of any length: the exporter's address, text, octets, lists of addresses.
 
 use std::collections::HashMap;
 
@@ -40,9 +40,16 @@ fn put_plain(value: &[u8], out: &mut Vec<u8>) {
 impl OctetsColumn {
     pub(super) fn new(kind: &DataType, nullable: bool) -> Option<Self> {
         let dictionary = DataType::Dictionary(DataType::Int32.into(), DataType::Utf8.into());
-        let is_known = matches!(kind, DataType::Utf8 | DataType::Binary) || *kind == dictionary;
-        is_known.then(|| Self {
-            levels: Levels::new(nullable),
+        let levels = match kind {
+            DataType::Utf8 | DataType::Binary => Levels::new(nullable),
+            kind if *kind == dictionary => Levels::new(nullable),
+            DataType::List(item) if *item.data_type() == dictionary => {
+                (!nullable && !item.is_nullable()).then(Levels::of_lists)?
+            }
+            _ => return None,
+        };
+        Some(Self {
+            levels,
             pages: Pages::default(),
             numbers_by_value: HashMap::new(),
             dictionary: Vec::new(),
@@ -54,8 +61,20 @@ impl OctetsColumn {
     }
 
     pub(super) fn append(&mut self, array: &ArrayRef) {
+        if let Some(lists) = array.as_list_opt::<i32>() {
+            self.levels.append_lists(lists.offsets().lengths());
+            let offsets = lists.value_offsets();
+            let ends = offsets.first().copied().zip(offsets.last().copied());
+            // Arrow's offsets ascend from 0 on.
+            let (start, end) = ends.map_or((0, 0), |(s, e)| (s as usize, e as usize));
+            return self.append_values(&lists.values().slice(start, end - start));
+        }
         let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
         self.levels.append(array.len(), nulls);
+        self.append_values(array);
+    }
+
+    fn append_values(&mut self, array: &ArrayRef) {
         match array.data_type() {
             DataType::Utf8 => {
                 let values: &StringArray = array.as_string();

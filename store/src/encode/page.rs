@@ -28,26 +28,62 @@ const TRY_BYTES: usize = 512;
 /// About what a page's header takes.
 const HEADER_BYTES: usize = 40;
 
-/// Which rows of the open page have a value.
+/// Which rows of the open page have a value; of a column of lists, which of its entries have one, and
+/// which begin a row. (A list without values is an entry without one.)
 pub(super) struct Levels {
     nullable: bool,
-    rows: usize,
+    entries: usize,
     present: usize,
     bits: BooleanBufferBuilder,
+    /// Of a column of lists.
+    lists: Option<Lists>,
+}
+
+/// Which entries go on with the row of the one before.
+struct Lists {
+    rows: usize,
+    goes_on: BooleanBufferBuilder,
 }
 
 impl Levels {
     pub(super) fn new(nullable: bool) -> Self {
         Self {
             nullable,
-            rows: 0,
+            entries: 0,
             present: 0,
             bits: BooleanBufferBuilder::new(0),
+            lists: None,
+        }
+    }
+
+    /// Those of a column of lists, none of which is null, nor is a value in them.
+    pub(super) fn of_lists() -> Self {
+        Self {
+            lists: Some(Lists {
+                rows: 0,
+                goes_on: BooleanBufferBuilder::new(0),
+            }),
+            ..Self::new(true)
+        }
+    }
+
+    /// Appends lists of these lengths.
+    pub(super) fn append_lists(&mut self, lengths: impl Iterator<Item = usize>) {
+        let Some(lists) = &mut self.lists else {
+            return;
+        };
+        for length in lengths {
+            lists.rows += 1;
+            lists.goes_on.append(false);
+            lists.goes_on.append_n(length.saturating_sub(1), true);
+            self.bits.append_n(length.max(1), length > 0);
+            self.entries += length.max(1);
+            self.present += length;
         }
     }
 
     pub(super) fn append(&mut self, rows: usize, nulls: Option<&NullBuffer>) {
-        self.rows += rows;
+        self.entries += rows;
         match nulls {
             None => {
                 self.present += rows;
@@ -61,37 +97,51 @@ impl Levels {
     }
 
     pub(super) fn append_absent(&mut self, rows: usize) {
-        self.rows += rows;
+        self.entries += rows;
         self.bits.append_n(rows, false);
+        if let Some(lists) = &mut self.lists {
+            lists.rows += rows;
+            lists.goes_on.append_n(rows, false);
+        }
     }
 
-    pub(super) fn rows(&self) -> usize {
-        self.rows
+    fn rows(&self) -> usize {
+        self.lists.as_ref().map_or(self.entries, |lists| lists.rows)
     }
 
-    pub(super) fn nulls(&self) -> usize {
-        self.rows - self.present
+    fn nulls(&self) -> usize {
+        self.entries - self.present
     }
 
     /// Appends the levels of the page's rows and begins a new page.
     fn put(&mut self, out: &mut Vec<u8>) {
-        if self.nullable {
-            let start = out.len();
-            out.extend_from_slice(&[0; 4]);
-            if self.present == self.rows || self.present == 0 {
-                put_run(out, self.rows, u32::from(self.present > 0), 1);
-            } else {
-                // Arrow's bitmap is what Parquet bit-packs with a width of 1.
-                put_varint(out, (self.rows.div_ceil(8) as u64) << 1 | 1);
-                out.extend_from_slice(self.bits.as_slice());
-            }
-            let length = (out.len() - start - 4) as u32;
-            out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+        if let Some(lists) = &mut self.lists {
+            put_bits(out, &lists.goes_on, self.entries, self.entries - lists.rows);
+            lists.goes_on.truncate(0);
+            lists.rows = 0;
         }
-        self.rows = 0;
+        if self.nullable {
+            put_bits(out, &self.bits, self.entries, self.present);
+        }
+        self.entries = 0;
         self.present = 0;
         self.bits.truncate(0);
     }
+}
+
+/// Appends levels of 0 and 1, of which so many are 1, behind their length.
+fn put_bits(out: &mut Vec<u8>, bits: &BooleanBufferBuilder, count: usize, ones: usize) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    if ones == count || ones == 0 {
+        put_run(out, count, u32::from(ones > 0), 1);
+    } else {
+        // Arrow's bitmap is what Parquet bit-packs with a width of 1.
+        put_varint(out, (count.div_ceil(8) as u64) << 1 | 1);
+        out.extend_from_slice(bits.as_slice());
+    }
+    let length = (out.len() - start - 4) as u32;
+    out[start..start + 4].copy_from_slice(&length.to_le_bytes());
 }
 
 /// Appends dictionary numbers: as runs where that is shorter, else bit-packed.
@@ -144,6 +194,8 @@ pub(super) struct Dictionary {
 struct DataPage {
     end: usize,
     rows: usize,
+    /// As many as rows, but in a column of lists.
+    entries: usize,
     encoding: Encoding,
 }
 
@@ -158,7 +210,7 @@ pub(super) struct Pages {
 impl Pages {
     /// Appends a page with `levels` and the values that `put` writes.
     pub(super) fn push(&mut self, levels: &mut Levels, put: impl FnOnce(&mut Vec<u8>) -> Encoding) {
-        let rows = levels.rows();
+        let (rows, entries) = (levels.rows(), levels.entries);
         if rows == 0 {
             return;
         }
@@ -168,6 +220,7 @@ impl Pages {
         self.pages.push(DataPage {
             end: self.bytes.len(),
             rows,
+            entries,
             encoding,
         });
     }
@@ -238,7 +291,7 @@ impl Pages {
         for page in &self.pages {
             let offset = write(&pages.slice(start..page.end), &|buf| Page::DataPage {
                 buf,
-                num_values: page.rows as u32,
+                num_values: page.entries as u32,
                 encoding: page.encoding,
                 def_level_encoding: Encoding::RLE,
                 rep_level_encoding: Encoding::RLE,
@@ -249,6 +302,7 @@ impl Pages {
             start = page.end;
         }
         let compression = codec.parquet();
+        let entries: usize = self.pages.iter().map(|page| page.entries).sum();
         self.pages.clear();
         self.nulls = 0;
 
@@ -256,7 +310,7 @@ impl Pages {
         let mut metadata = ColumnChunkMetaData::builder(column.clone())
             .set_encodings(encodings)
             .set_compression(compression)
-            .set_num_values(rows as i64)
+            .set_num_values(entries as i64)
             .set_total_compressed_size(bytes.len() as i64)
             .set_total_uncompressed_size(uncompressed as i64)
             .set_dictionary_page_offset(dictionary_offset.map(|offset| offset as i64))

@@ -134,7 +134,7 @@ fn a_segment_without_flows_leaves_nothing() {
     let set = ColumnSet::default();
     let segment = SegmentWriter::create(&p.dataset, 0, Family::Ipv4, START_US, set, &p.schema)
         .expect("makes");
-    let path = segment.path.clone();
+    let path = segment.stream.path().to_owned();
     assert!(path.exists());
     assert_eq!(segment.close().expect("closes"), None);
     assert!(!path.exists());
@@ -197,10 +197,8 @@ fn a_failed_write_loses_its_batch_alone() {
     write(&mut p, &mut writer, 1000, START_US);
     let segment = writer.open.as_mut().expect("is open");
     // /dev/full answers every write as a full disk does.
-    segment.file = File::options()
-        .write(true)
-        .open("/dev/full")
-        .expect("opens");
+    let full = File::options().write(true).open("/dev/full");
+    segment.stream.replace_file(full.expect("opens"));
     let lost = writer.write(
         p.generator.batch(&p.schema, 40),
         ColumnSet::default(),
