@@ -274,8 +274,10 @@ mod tests {
             thread.counters.rejected.add("unknown_version", 3);
             thread.counters.waiting.datagrams = 1;
             thread.counters.sent_while_down = 2;
-            let mut counters = forebay_router::TargetCounters::default();
-            counters.sent_while_down = 1;
+            let counters = forebay_router::TargetCounters {
+                sent_while_down: 1,
+                ..Default::default()
+            };
             thread.targets.push((collector, counters));
             thread.routes.push(RouteCounters {
                 versions: vec![9, 10],
