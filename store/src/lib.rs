@@ -25,6 +25,7 @@ mod segment_reader;
 mod settle;
 mod space;
 mod stream;
+mod table;
 mod views;
 mod zeros;
 
@@ -46,6 +47,7 @@ pub use segment::{ClosedSegment, FamilyWriter, SegmentWriter, Written};
 pub use segment_reader::SegmentReader;
 pub use settle::{Compression, Kept, SettleOptions, Settled, keep, keep_closed, recover, settle};
 pub use space::free_bytes;
+pub use table::{TableFormat, TableWriter};
 pub use views::write_views;
 
 // The benches' generator names this crate from outside.
