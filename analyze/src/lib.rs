@@ -6,9 +6,11 @@
 
 #![forbid(unsafe_code)]
 
+mod columns;
 mod dedupe;
 mod error;
 mod filter;
+mod nearest;
 mod rows;
 mod scan;
 mod summarize;
@@ -16,6 +18,9 @@ mod summarize;
 mod testing;
 mod workers;
 
+pub use columns::columns_of;
 pub use error::AnalyzeError;
+pub use filter::{Filter, FilterError, parse_time, protocol_name};
+pub use nearest::nearest;
 pub use rows::{MemoryLimit, available_bytes};
 pub use scan::{Control, InputOptions, Inputs, Skipped};
