@@ -75,8 +75,10 @@ where
     }
     let settings = toml::from_str(&text).map_err(|error| {
         let place = error.span().map_or(0, |span| span.start);
-        let key = key_at(table.get_ref(), place).map_or(String::new(), |key| format!("{key}: "));
-        let what = format!("{key}{}", in_words(error.message()));
+        let what = match key_at(table.get_ref(), place) {
+            Some(key) => format!("{key}: {}", in_words(&key, error.message())),
+            None => error.message().to_owned(),
+        };
         located(&name, &text, error.span(), &what)
     })?;
     Ok(Loaded {
@@ -155,13 +157,24 @@ fn key_at(table: &DeTable<'_>, place: usize) -> Option<String> {
 }
 
 /// What is said of a value of the wrong type, in words of configuration files.
-fn in_words(message: &str) -> String {
+fn in_words(key: &str, message: &str) -> String {
+    match message {
+        // Of an enumeration, whose names the help tells.
+        "wanted string or table" => return "expected text in quotes, as for the flag".to_owned(),
+        // Of std.
+        "invalid socket address syntax" => {
+            return "that is no address and port: write it as 192.0.2.1:2055 or [2001:db8::1]:2055"
+                .to_owned();
+        }
+        _ => {}
+    }
     let wrong = ["invalid type: ", "invalid value: ", "invalid length "];
     let rest = wrong.iter().find_map(|wrong| message.strip_prefix(wrong));
     let Some((found, expected)) = rest.and_then(|rest| rest.rsplit_once(", expected ")) else {
         return message.to_owned();
     };
     let expected = match expected {
+        "a sequence" if found == "map" => return format!("write it in two brackets: [[{key}]]"),
         "usize" | "u64" | "u32" => "a whole number",
         "u16" => "a whole number up to 65535",
         "u8" => "a whole number up to 255",

@@ -13,6 +13,7 @@ use forebay_router::{
     default_shards, is_prime, looped, smallest_prime_from,
 };
 use forebay_udp::{PacketError, PacketOptions, SocketOptions, wildcard};
+use toml::Spanned;
 
 use super::raw::{DownName, HashName, InputName, Raw, RawRoute, SourceName, TABLES};
 use crate::collect::{LogName, listens_twice};
@@ -364,11 +365,7 @@ fn routes(raw: &Raw) -> Result<(Config, Vec<String>), Wrong> {
         });
     }
     for table in tables {
-        let wrong = |what| Wrong {
-            span: Some(table.span()),
-            what,
-        };
-        routes.push(route(raw, table.get_ref()).map_err(wrong)?);
+        routes.push(route(raw, table)?);
     }
     if !raw.to.is_empty() {
         let collectors = raw.to.iter().map(|to| Collector {
@@ -397,7 +394,13 @@ fn routes(raw: &Raw) -> Result<(Config, Vec<String>), Wrong> {
     Ok((config, warnings))
 }
 
-fn route(raw: &Raw, table: &RawRoute) -> Result<Route, String> {
+fn route(raw: &Raw, table: &Spanned<RawRoute>) -> Result<Route, Wrong> {
+    let wrong = |span, what: &str| Wrong {
+        span: Some(span),
+        what: what.to_owned(),
+    };
+    let span = table.span();
+    let table = table.get_ref();
     let collectors = table.collectors.iter().map(|collector| {
         let collector = collector.get_ref();
         Collector {
@@ -412,15 +415,16 @@ fn route(raw: &Raw, table: &RawRoute) -> Result<Route, String> {
         collector: pin.get_ref().collector.0,
     });
     let copies = table.copy.iter().map(|copy| {
-        let every = copy.get_ref().every.unwrap_or(1);
+        let every = NonZero::new(copy.get_ref().every.unwrap_or(1));
         Ok(CopyTo {
             to: copy.get_ref().to.0,
-            every: NonZero::new(every).ok_or("every is 0, but must be at least 1")?,
+            every: every.ok_or_else(|| wrong(copy.span(), "every is 0, but must be at least 1"))?,
         })
     });
     Ok(Route {
         versions: versions(&table.versions),
-        shards: shards(table.shards.or(raw.shards), &collectors)?,
+        shards: shards(table.shards.or(raw.shards), &collectors)
+            .map_err(|what| wrong(span, &what))?,
         collectors,
         hash: table
             .hash
@@ -428,7 +432,7 @@ fn route(raw: &Raw, table: &RawRoute) -> Result<Route, String> {
             .map_or(Hash::default(), HashName::into),
         down: down(table.down.or(raw.down)),
         pins: pins.collect(),
-        copies: copies.collect::<Result<_, &str>>()?,
+        copies: copies.collect::<Result<_, Wrong>>()?,
     })
 }
 

@@ -203,6 +203,26 @@ fn what_is_wrong_in_the_file_is_told_with_its_line() {
             ":1: listen: expected a list in brackets, but found string \"127.0.0.1:2055\"",
         ),
         (
+            "[[route]]\ncollectors = ['203.0.113.1:2055']\n[[route.copy]]\nto = '203.0.113.2:2055'\nevery = 0",
+            ":3: every is 0, but must be at least 1",
+        ),
+        (
+            "\n[route]\ncollectors = ['203.0.113.1:2055']",
+            ":2: route: write it in two brackets: [[route]]",
+        ),
+        (
+            "[[route]]\ncollectors = ['203.0.113.1:2055']\n[route.pin]\nexporter = '10.0.0.1'",
+            ":3: route.pin: write it in two brackets: [[route.pin]]",
+        ),
+        (
+            "http = 'localhost'",
+            ":1: http: that is no address and port: write it as",
+        ),
+        (
+            "log = 3",
+            ":1: log: expected text in quotes, as for the flag",
+        ),
+        (
             "threads = 'four'",
             ":1: threads: expected a whole number, but found string \"four\"",
         ),
