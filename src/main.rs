@@ -5,6 +5,7 @@
 mod balance;
 mod clock;
 mod collect;
+mod condition;
 mod config_file;
 mod demo;
 mod doctor;
@@ -21,6 +22,7 @@ mod prometheus;
 mod record;
 mod replay;
 mod route;
+mod show;
 mod signals;
 mod time;
 mod units;

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use arrow_schema::Schema;
 use forebay_store::{Family, FlowFile, FlowSchema};
 
 use crate::nearest::nearest;
 use crate::outcome::WrongUsage;
+use crate::show::cells::Shown;
 
 /// Columns that are shown as one: the readable form of an address of either family, and where it is read from.
 const MERGED: [(&str, [&str; 2]); 4] = [
@@ -60,6 +62,31 @@ impl Choice {
         Ok(Self::Named(shown_names(names.into_iter())))
     }
 
+    /// The names that are known before anything is read.
+    pub(super) fn names(&self) -> &[String] {
+        match self {
+            Self::Named(names) => names,
+            Self::All => &[],
+        }
+    }
+
+    /// What is shown of a batch with those columns.
+    pub(super) fn shown(&self, schema: &Schema, family: Family) -> Vec<Shown> {
+        let all;
+        let names = match self {
+            Self::Named(names) => names,
+            Self::All => {
+                all = shown_names(schema.fields().iter().map(|field| field.name().clone()));
+                &all
+            }
+        };
+        let columns = |name: &String| {
+            let sources = sources(name, family).into_iter().map(str::to_owned);
+            (name.clone(), sources.collect())
+        };
+        names.iter().map(columns).collect()
+    }
+
     /// The columns to be read of a file; `None` for all.
     pub(super) fn projection(&self) -> Option<Vec<&str>> {
         let Self::Named(names) = self else {
@@ -75,7 +102,7 @@ impl Choice {
 }
 
 /// The columns that a shown column is read from; of two, the one of the file's family first.
-pub(super) fn sources(name: &str, family: Family) -> Vec<&str> {
+fn sources(name: &str, family: Family) -> Vec<&str> {
     match MERGED.iter().find(|(merged, _)| *merged == name) {
         Some((_, [ipv4, ipv6])) if family == Family::Ipv6 => vec![ipv6, ipv4],
         Some((_, [ipv4, ipv6])) => vec![ipv4, ipv6],
@@ -84,7 +111,7 @@ pub(super) fn sources(name: &str, family: Family) -> Vec<&str> {
 }
 
 /// The names under which columns are shown, each once and in order.
-pub(super) fn shown_names(columns: impl Iterator<Item = String>) -> Vec<String> {
+fn shown_names(columns: impl Iterator<Item = String>) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for column in columns {
         let merged = MERGED

@@ -225,3 +225,49 @@ fn a_column_that_is_not_there_is_told_with_the_nearest() {
         "{line}"
     );
 }
+
+#[test]
+fn a_filter_chooses_flows() {
+    let folder = Folder::new();
+    let flows = flows(&folder);
+    for (filter, versions) in [
+        (
+            "protocol = tcp and dst_port in (80, 443) and src_addr in 10.0.0.0/8",
+            vec![9],
+        ),
+        ("src_addr in 2001:db8::/32 or port = 53", vec![5, 10]),
+        ("not dst_port = 443", vec![5]),
+        ("dst_port is null", vec![10]),
+        ("bytes > 1e6", vec![]),
+    ] {
+        let shown = print(&["print", "--format", "json", "--where", filter, &flows]);
+        let mut found: Vec<u64> = shown
+            .iter()
+            .map(|flow| flow["export_version"].as_u64().unwrap())
+            .collect();
+        found.sort_unstable();
+        assert_eq!(found, versions, "{filter}");
+    }
+    let limited = ["--where", "bytes > 0", "--limit", "1"];
+    let shown = print(&[&["print", "--format", "json", &flows][..], &limited[..]].concat());
+    assert_eq!(shown.len(), 1);
+    // A column that is not shown can be asked for.
+    let text = done(&[
+        "print",
+        "--format",
+        "csv",
+        "--columns",
+        "dst_port",
+        "--where",
+        "export_version = 9",
+        &flows,
+    ]);
+    assert_eq!(text, "dst_port\n443\n");
+    let line = fails(2, &["print", "--where", "src_prt = 80", &flows]);
+    assert!(
+        line.ends_with(
+            "--where: no column is called \"src_prt\" (character 1): did you mean \"src_port\"?"
+        ),
+        "{line}"
+    );
+}

@@ -1,20 +1,20 @@
-//! Flows as comma-separated values (RFC 4180, with plain line feeds).
+//! Rows as comma-separated values (RFC 4180, with plain line feeds).
 
 use std::io::{Result, Write};
 
 use super::cells::{Batch, Kind};
-use super::choice::Choice;
 
 /// Writes the names of the columns.
-pub(super) fn write_header(choice: &Choice, out: &mut impl Write) -> Result<()> {
-    match choice {
-        Choice::Named(names) => writeln!(out, "{}", names.join(",")),
-        Choice::All => Ok(()),
+pub(crate) fn write_header<N: AsRef<str>>(names: &[N], out: &mut impl Write) -> Result<()> {
+    for (index, name) in names.iter().enumerate() {
+        let separator = if index == 0 { "" } else { "," };
+        write!(out, "{separator}{}", name.as_ref())?;
     }
+    writeln!(out)
 }
 
 /// Appends the row as a line.
-pub(super) fn write(batch: &Batch<'_>, row: usize, out: &mut Vec<u8>) {
+pub(crate) fn write(batch: &Batch<'_>, row: usize, out: &mut Vec<u8>) {
     for (index, column) in batch.columns().iter().enumerate() {
         if index > 0 {
             out.push(b',');

@@ -1,8 +1,8 @@
 //! What stands in a column at a row, as text: the one place where values become readable.
 
+use std::fmt::Display;
 use std::io::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::path::Path;
 
 use anyhow::{Result, bail};
 use arrow_array::cast::AsArray;
@@ -16,26 +16,24 @@ use arrow_array::{
     TimestampMicrosecondArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
 };
 use arrow_schema::{DataType, TimeUnit};
-use forebay_store::Family;
 
-use super::choice::{Choice, shown_names, sources};
 use crate::time::Rfc3339;
 
 /// The shown columns of a batch.
-pub(super) struct Batch<'b> {
+pub(crate) struct Batch<'b> {
     columns: Vec<Column<'b>>,
 }
 
 /// A column as it is shown.
-pub(super) struct Column<'b> {
-    pub(super) name: String,
+pub(crate) struct Column<'b> {
+    pub(crate) name: String,
     /// The value is the first of them that is not null.
     values: Vec<Values<'b>>,
 }
 
 /// The values of one column of a batch.
 #[derive(Clone, Copy)]
-pub(super) enum Values<'b> {
+pub(crate) enum Values<'b> {
     U8(&'b UInt8Array),
     U16(&'b UInt16Array),
     U32(&'b UInt32Array),
@@ -53,7 +51,7 @@ pub(super) enum Values<'b> {
 
 /// How a value is quoted where that matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Number,
     /// Text of our own making: nothing in it needs escaping.
     Plain,
@@ -61,59 +59,47 @@ pub(super) enum Kind {
     Text,
 }
 
+/// The name of a shown column, and those of the batch's columns that it is made of.
+pub(crate) type Shown = (String, Vec<String>);
+
 impl<'b> Batch<'b> {
-    pub(super) fn new(
+    /// Those columns of a batch that is `whose`.
+    pub(crate) fn new(
         batch: &'b RecordBatch,
-        family: Family,
-        choice: &Choice,
-        path: &Path,
+        shown: impl IntoIterator<Item = Shown>,
+        whose: impl Display,
     ) -> Result<Self> {
-        let all;
-        let names = match choice {
-            Choice::Named(names) => names,
-            Choice::All => {
-                let schema = batch.schema_ref();
-                all = shown_names(schema.fields().iter().map(|field| field.name().clone()));
-                &all
-            }
-        };
-        let column = |name: &String| -> Result<Column<'b>> {
+        let column = |(name, sources): Shown| -> Result<Column<'b>> {
             let mut values = Vec::new();
-            for source in sources(name, family) {
-                if let Some(array) = batch.column_by_name(source) {
-                    let Some(readable) = Values::new(source, array) else {
+            for source in sources {
+                if let Some(array) = batch.column_by_name(&source) {
+                    let Some(readable) = Values::new(&source, array) else {
                         let kind = array.data_type();
-                        bail!(
-                            "cannot show column \"{source}\" of {}: its type is {kind}",
-                            path.display()
-                        );
+                        bail!("cannot show column \"{source}\" of {whose}: its type is {kind}");
                     };
                     values.push(readable);
                 }
             }
-            Ok(Column {
-                name: name.clone(),
-                values,
-            })
+            Ok(Column { name, values })
         };
         Ok(Self {
-            columns: names.iter().map(column).collect::<Result<_>>()?,
+            columns: shown.into_iter().map(column).collect::<Result<_>>()?,
         })
     }
 
-    pub(super) fn columns(&self) -> &[Column<'b>] {
+    pub(crate) fn columns(&self) -> &[Column<'b>] {
         &self.columns
     }
 
     /// The column of that name, if it is shown.
-    pub(super) fn column(&self, name: &str) -> Option<&Column<'b>> {
+    pub(crate) fn column(&self, name: &str) -> Option<&Column<'b>> {
         self.columns.iter().find(|column| column.name == name)
     }
 }
 
 impl<'b> Column<'b> {
     /// The values in which the row's is; `None` where it is null.
-    pub(super) fn at(&self, row: usize) -> Option<Values<'b>> {
+    pub(crate) fn at(&self, row: usize) -> Option<Values<'b>> {
         self.values
             .iter()
             .copied()
@@ -166,7 +152,7 @@ impl<'b> Values<'b> {
         }
     }
 
-    pub(super) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::U8(_)
             | Self::U16(_)
@@ -182,7 +168,7 @@ impl<'b> Values<'b> {
     }
 
     /// The value as a count, for those that are one.
-    pub(super) fn number(&self, row: usize) -> Option<i64> {
+    pub(crate) fn number(&self, row: usize) -> Option<i64> {
         match self {
             Self::U8(array) => Some(array.value(row).into()),
             Self::U16(array) => Some(array.value(row).into()),
@@ -193,12 +179,12 @@ impl<'b> Values<'b> {
     }
 
     /// Whether it is an IPv6 address, which has colons of its own.
-    pub(super) fn is_ipv6(&self) -> bool {
+    pub(crate) fn is_ipv6(&self) -> bool {
         matches!(self, Self::Ipv6(_))
     }
 
     /// Appends the row's value, which is not null.
-    pub(super) fn write(&self, row: usize, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, row: usize, out: &mut Vec<u8>) {
         // Writing to a vector does not fail.
         let _written = match self {
             Self::U8(array) => write!(out, "{}", array.value(row)),

@@ -1,21 +1,18 @@
-//! Flows as a table for people.
+//! Rows as a table for people.
 
 use std::io::{Result, Write};
 use std::ops::Range;
 
-use super::cells::Batch;
+use forebay_analyze::protocol_name;
 
-/// The columns that the table is made of unless others are asked for.
-pub(super) const DEFAULT_COLUMNS: &[&str] = &[
-    "first", "last", "protocol", "src_addr", "src_port", "dst_addr", "dst_port", "packets",
-    "bytes", "exporter",
-];
+use super::cells::Batch;
+use crate::progress::thousands;
 
 /// Rows that the widths of the columns are taken from: later ones stand out if they are wider.
 const ROWS_MEASURED: usize = 1_000;
 
 /// A table: the first rows wait until the widths are known.
-pub(super) struct Table {
+pub(crate) struct Table {
     columns: Vec<TableColumn>,
     waiting: Vec<Vec<String>>,
     header_written: bool,
@@ -29,9 +26,13 @@ struct TableColumn {
 }
 
 /// Where a column of the table comes from.
-enum Source {
+pub(crate) enum Source {
     /// A column as it is.
     Column,
+    /// A column of whole numbers, with their thousands apart.
+    Count,
+    /// A column of seconds.
+    Seconds,
     /// From the first to the last packet.
     Duration,
     /// The protocol's name.
@@ -44,34 +45,8 @@ enum Source {
 }
 
 impl Table {
-    /// The table that fits a terminal.
-    pub(super) fn readable() -> Self {
-        let endpoint = |address, port| Source::Endpoint { address, port };
-        Self::new(
-            [
-                ("first", Source::Column, false),
-                ("duration", Source::Duration, true),
-                ("proto", Source::Protocol, false),
-                ("source", endpoint("src_addr", "src_port"), false),
-                ("destination", endpoint("dst_addr", "dst_port"), false),
-                ("packets", Source::Column, true),
-                ("bytes", Source::Column, true),
-                ("exporter", Source::Column, false),
-            ]
-            .map(|(title, source, right)| (title.to_owned(), source, right)),
-        )
-    }
-
-    /// The table of these columns.
-    pub(super) fn of(names: &[String]) -> Self {
-        Self::new(
-            names
-                .iter()
-                .map(|name| (name.clone(), Source::Column, false)),
-        )
-    }
-
-    fn new(columns: impl IntoIterator<Item = (String, Source, bool)>) -> Self {
+    /// The table of these columns, each with its title, and whether it stands on the right.
+    pub(crate) fn new(columns: impl IntoIterator<Item = (String, Source, bool)>) -> Self {
         let columns = columns
             .into_iter()
             .map(|(title, source, right)| TableColumn {
@@ -87,7 +62,7 @@ impl Table {
         }
     }
 
-    pub(super) fn write(
+    pub(crate) fn write(
         &mut self,
         batch: &Batch<'_>,
         rows: Range<usize>,
@@ -113,7 +88,7 @@ impl Table {
     }
 
     /// Writes what waits.
-    pub(super) fn finish(&mut self, out: &mut impl Write) -> Result<()> {
+    pub(crate) fn finish(&mut self, out: &mut impl Write) -> Result<()> {
         if !self.header_written {
             self.header_written = true;
             let titles = self
@@ -154,6 +129,8 @@ impl TableColumn {
         let number = |name: &str| batch.column(name)?.at(row)?.number(row);
         let text = match &self.source {
             Source::Column => text(batch, &self.title, row),
+            Source::Count => count(batch, &self.title, row),
+            Source::Seconds => seconds(batch, &self.title, row),
             Source::Duration => (|| duration(number("last")?.checked_sub(number("first")?)?))(),
             Source::Protocol => number("protocol").map(protocol),
             Source::Endpoint { address, port } => endpoint(batch, address, port, row),
@@ -169,6 +146,19 @@ fn text(batch: &Batch<'_>, name: &str, row: usize) -> Option<String> {
     let text = String::from_utf8_lossy(&text);
     // A terminal must not obey what an exporter sends.
     Some(text.escape_debug().collect())
+}
+
+fn count(batch: &Batch<'_>, name: &str, row: usize) -> Option<String> {
+    let text = text(batch, name, row)?;
+    Some(text.parse().map(thousands).unwrap_or(text))
+}
+
+fn seconds(batch: &Batch<'_>, name: &str, row: usize) -> Option<String> {
+    let text = text(batch, name, row)?;
+    Some(
+        text.parse::<f64>()
+            .map_or(text, |seconds| format!("{seconds:.3}")),
+    )
 }
 
 /// Seconds with three decimals. Less than none is told as it is.
@@ -188,27 +178,10 @@ fn endpoint(batch: &Batch<'_>, address: &str, port: &str, row: usize) -> Option<
     })
 }
 
-/// The names of the protocols that traffic is made of (IANA's "Protocol Numbers").
+/// The protocol's name, or its number if it has none here.
 fn protocol(number: i64) -> String {
-    match number {
-        1 => "ICMP",
-        2 => "IGMP",
-        4 => "IPv4",
-        6 => "TCP",
-        17 => "UDP",
-        41 => "IPv6",
-        47 => "GRE",
-        50 => "ESP",
-        51 => "AH",
-        58 => "ICMPv6",
-        89 => "OSPF",
-        103 => "PIM",
-        112 => "VRRP",
-        115 => "L2TP",
-        132 => "SCTP",
-        other => return other.to_string(),
-    }
-    .to_owned()
+    let name = u8::try_from(number).ok().and_then(protocol_name);
+    name.map_or_else(|| number.to_string(), ToOwned::to_owned)
 }
 
 #[cfg(test)]

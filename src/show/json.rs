@@ -1,9 +1,9 @@
-//! A flow as a line of JSON.
+//! A row as a line of JSON.
 
 use super::cells::{Batch, Kind};
 
 /// Appends the row's columns that are not null, as an object and a line.
-pub(super) fn write(batch: &Batch<'_>, row: usize, out: &mut Vec<u8>) {
+pub(crate) fn write(batch: &Batch<'_>, row: usize, out: &mut Vec<u8>) {
     let mut separator = b'{';
     for column in batch.columns() {
         let Some(values) = column.at(row) else {
