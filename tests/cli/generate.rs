@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::UdpSocket;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Folder, done, fails};
+use crate::support::{Ended, Folder, command, done, ended, fails};
 
 fn truth_of(path: &str) -> Value {
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
@@ -151,6 +154,72 @@ fn what_is_sent_has_a_truth_too() {
     assert!((100..110).contains(&datagrams), "{datagrams}");
     let source = truth["exporters"][0]["source"].as_str().unwrap();
     assert!(source.starts_with("127.0.1.1:"), "{source}");
+}
+
+/// Interrupts a run once it is at work: exit code, and what it printed and told.
+fn interrupted(arguments: &[&str], is_at_work: impl Fn() -> bool) -> Ended {
+    let child = command(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !is_at_work() {
+        thread::sleep(Duration::from_millis(10));
+    }
+    let pid = child.id().to_string();
+    let killed = Command::new("kill").args(["-s", "INT", &pid]).status();
+    assert!(killed.unwrap().success());
+    ended(child.wait_with_output().unwrap())
+}
+
+#[test]
+fn an_interrupt_keeps_no_part_of_a_capture() {
+    let folder = Folder::new();
+    let output = folder.path("a.pcap");
+    let arguments = ["generate", "--flows=100G", "--rate=1G", "--output", &output];
+    let part = folder.path("a.pcap.part");
+    let ended = interrupted(&arguments, || {
+        fs::metadata(&part).is_ok_and(|part| part.len() > 0)
+    });
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    assert_eq!(ended.stderr, "forebay: interrupted: nothing was written\n");
+    for left in [&output, &part, &format!("{output}.truth.json")] {
+        assert!(!fs::exists(left).unwrap(), "{left}");
+    }
+}
+
+#[test]
+fn an_interrupt_tells_what_was_sent_and_its_truth() {
+    let folder = Folder::new();
+    let truth = folder.path("sent.json");
+    let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let to = receiver.local_addr().unwrap().to_string();
+    // A burst of an exporter every half second.
+    let slowly = [
+        "generate",
+        "--exporters=2",
+        "--rate=400",
+        "--to",
+        &to,
+        "--truth",
+        &truth,
+    ];
+    let ended = interrupted(&slowly, || receiver.recv(&mut [0; 65_536]).is_ok());
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(
+        ended.stdout.trim_end().ends_with(", until interrupted"),
+        "{}",
+        ended.stdout
+    );
+    // The first has been taken already.
+    receiver.set_nonblocking(true).unwrap();
+    let mut received = 1;
+    while receiver.recv(&mut [0; 65_536]).is_ok() {
+        received += 1;
+    }
+    let total = &truth_of(&truth)["total"];
+    assert_eq!(total["datagrams"], received);
+    assert!(total["flows"].as_u64().unwrap() < 1_000_000);
 }
 
 #[test]

@@ -297,12 +297,32 @@ pub(crate) fn a_recording_in_mid_stream_is_primed_by_the_one_before() {
     let found = read(&after);
     let put_in = found.len() - late.len();
     assert!(put_in >= 6, "{put_in}");
-    let output = folder.path().join("flows");
+    is_whole_by_itself(&after);
+
+    // So does each file of a rotation, by what was recorded before it.
+    let parts = folder.path().join("parts");
+    fs::create_dir(&parts).expect("a folder");
+    let flags = [&listen, &prime, "--rotate-count=150"];
+    let recording = Recording::here(folder.path(), &parts.join("x.pcapng.zst"), &flags);
+    replay(late);
+    let (code, last) = recording.end();
+    assert_eq!(code, Some(0), "{last}");
+    let parts = files(&parts);
+    assert!(parts.len() > 2, "{parts:?}");
+    for part in parts {
+        is_whole_by_itself(&part);
+    }
+}
+
+/// The collector finds every flow of a capture, and no gap.
+#[track_caller]
+fn is_whole_by_itself(capture: &Path) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let collected = Command::new(FOREBAY)
         .args(["collect", "--fail-on-loss", "--read"])
-        .arg(&after)
+        .arg(capture)
         .arg("--output")
-        .arg(&output)
+        .arg(folder.path().join("flows"))
         .output()
         .expect("the collector starts");
     let said = String::from_utf8_lossy(&collected.stderr);
