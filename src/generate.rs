@@ -15,9 +15,9 @@ use forebay_replay::generate::{
 
 use crate::clock;
 use crate::outcome::{Outcome, WrongUsage};
-use crate::progress::{StatusLine, thousands};
+use crate::progress::{StatusLine, counted, thousands};
 use crate::signals;
-use crate::units::{Count, Rate, Size, export_version, socket_address};
+use crate::units::{Count, Rate, Size, export_version, target_address};
 
 mod prefix;
 
@@ -29,13 +29,14 @@ use prefix::Prefix;
 /// what was sent so far; a capture that is not whole is not kept.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("sink").required(true).args(["output", "to"])))]
+#[command(allow_negative_numbers = true)]
 pub(crate) struct Flags {
     /// Write a capture file: pcap, or by the ending of its name pcapng, and compressed with .zst
     #[arg(long, value_name = "CAPTURE")]
     output: Option<PathBuf>,
 
     /// Send to a collector, each exporter from its own address
-    #[arg(long, value_name = "ADDR:PORT", value_parser = socket_address)]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = target_address)]
     to: Option<SocketAddr>,
 
     /// How many exporters; each sends one version [default: 50, or all of --exporter-list]
@@ -246,7 +247,7 @@ fn config(flags: &Flags) -> Result<GenerateConfig> {
 fn usage(error: SendError) -> anyhow::Error {
     match error {
         SendError::Config(error) => WrongUsage(in_flags(&error)).into(),
-        SendError::Pace { .. } | SendError::BeyondLoopback { .. } => {
+        SendError::Pace { .. } | SendError::BeyondLoopback { .. } | SendError::Families { .. } => {
             WrongUsage(error.to_string()).into()
         }
         other => other.into(),
@@ -276,9 +277,9 @@ fn report(sent: &Sent, target: SocketAddr, interrupted: bool) -> Result<Outcome>
     let report = &sent.report;
     writeln!(
         io::stdout(),
-        "{target}: {} flows in {} datagrams sent in {:.2} s, {} flows/s{}",
-        thousands(report.flows),
-        thousands(report.datagrams),
+        "{target}: {} in {} sent in {:.2} s, {} flows/s{}",
+        counted(report.flows, "flow"),
+        counted(report.datagrams, "datagram"),
         report.elapsed.as_secs_f64(),
         thousands(report.flows_per_sec() as u64),
         if interrupted {
@@ -300,10 +301,10 @@ fn report(sent: &Sent, target: SocketAddr, interrupted: bool) -> Result<Outcome>
 fn totals(truth: &Truth) -> String {
     let total = &truth.total;
     format!(
-        "{} flows in {} datagrams of {} exporters, {} packets, {} bytes",
-        thousands(total.flows),
-        thousands(total.datagrams),
-        truth.exporters.len(),
+        "{} in {} of {}, {} packets, {} bytes",
+        counted(total.flows, "flow"),
+        counted(total.datagrams, "datagram"),
+        counted(truth.exporters.len() as u64, "exporter"),
         thousands(total.packets),
         thousands(total.bytes)
     )

@@ -34,6 +34,7 @@ const GRACE: Duration = Duration::from_secs(60);
 /// A file appears under its name when it is whole. SIGTERM and SIGINT close the open one and end; SIGHUP closes it and
 /// begins another, where there is rotation. What the kernel dropped is told at the end, and in pcapng's statistics.
 #[derive(Debug, Args)]
+#[command(allow_negative_numbers = true)]
 pub(crate) struct Flags {
     /// Take packets as they pass these interfaces, beside a program that may have the port; any is all of them
     #[arg(long, value_name = "IF,…", value_delimiter = ',')]

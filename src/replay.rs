@@ -14,7 +14,7 @@ use forebay_udp::{RawSender, SendError, drop_network_privileges};
 use crate::outcome::{Outcome, WrongUsage, tell};
 use crate::progress::{StatusLine, thousands};
 use crate::signals;
-use crate::units::{Count, Period, export_version, socket_address};
+use crate::units::{Count, Period, export_version, target_address};
 
 mod pace;
 mod report;
@@ -35,7 +35,7 @@ pub(crate) struct Flags {
     capture: PathBuf,
 
     /// Where to send
-    #[arg(long, value_name = "ADDR:PORT", value_parser = socket_address)]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = target_address)]
     to: SocketAddr,
 
     /// So many times as fast as recorded

@@ -198,6 +198,17 @@ pub(crate) fn socket_address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
+/// An address and port that can be sent to.
+pub(crate) fn target_address(text: &str) -> Result<SocketAddr, String> {
+    let target = socket_address(text)?;
+    if target.port() == 0 || target.ip().is_unspecified() {
+        return Err(format!(
+            "nobody can be sent to at {target}: write the collector's address and port, such as 192.0.2.10:2055"
+        ));
+    }
+    Ok(target)
+}
+
 /// An export version by its number; which of them will do is another question.
 pub(crate) fn export_version(text: &str) -> Result<u8, String> {
     text.parse().map_err(|_| {

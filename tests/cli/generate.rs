@@ -223,6 +223,20 @@ fn an_interrupt_tells_what_was_sent_and_its_truth() {
 }
 
 #[test]
+fn who_cannot_be_sent_to_is_wrong_usage() {
+    for (to, what) in [
+        ("127.0.0.1:0", "nobody can be sent to at 127.0.0.1:0"),
+        ("0.0.0.0:2055", "nobody can be sent to at 0.0.0.0:2055"),
+        ("[::1]:2055", "one is IPv4 and the other IPv6"),
+    ] {
+        let line = fails(2, &["generate", "--to", to]);
+        assert!(line.contains(what), "{line}");
+    }
+    let line = fails(2, &["replay", "a.pcap", "--to", "[::]:2055"]);
+    assert!(line.contains("nobody can be sent to"), "{line}");
+}
+
+#[test]
 fn exporters_that_cannot_be_are_wrong_usage() {
     let folder = Folder::new();
     let output = folder.path("a.pcap");

@@ -97,6 +97,17 @@ pub enum SendError {
         /// The last one's address.
         last: IpAddr,
     },
+    /// Exporters and target are not of one address family.
+    #[error(
+        "exporter {from} cannot send to {target}: one is IPv4 and the other IPv6; choose exporters' addresses of this \
+         machine of the target's family: --first-exporter or --exporter-list"
+    )]
+    Families {
+        /// An exporter's address.
+        from: IpAddr,
+        /// Where to.
+        target: SocketAddr,
+    },
     /// No rate to send at.
     #[error("{flows_per_sec} flows a second is no pace: give more than 0")]
     Pace {

@@ -94,6 +94,11 @@ impl Transmitter {
                 });
             }
         }
+        let is_other = |from: &IpAddr| from.is_ipv4() != target.ip().to_canonical().is_ipv4();
+        let mut addresses = exporters.iter().map(|exporter| exporter.source.ip());
+        if let Some(from) = addresses.find(is_other) {
+            return Err(SendError::Families { from, target });
+        }
         let port = generator.config().exporter_port;
         let senders = exporters.iter().zip(1..).map(|(exporter, index)| {
             let from = SocketAddr::new(exporter.source.ip(), port);
