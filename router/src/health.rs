@@ -223,11 +223,24 @@ pub(crate) fn probe_all(routing: &Routing) {
     });
 }
 
-/// Whether an address is one of this machine's.
+/// Whether an address is one of this machine's. It sends to its own from the same, but for an interface's second of a
+/// network.
 pub(crate) fn is_own_address(address: IpAddr) -> bool {
     let address = address.to_canonical();
-    let is_own = || is_own_source(address) || can_be_bound(address);
-    address.is_loopback() || !address.is_unspecified() && is_own()
+    let is_own = |source| source == address || can_be_bound(address);
+    address.is_loopback() || !address.is_unspecified() && source_to(address).is_some_and(is_own)
+}
+
+/// The address from which the system would send to another. `None` where it would not, as to all of a network.
+fn source_to(address: IpAddr) -> Option<IpAddr> {
+    let any: IpAddr = match address {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    // Sends nothing. Any port will do.
+    socket.connect((address, 9)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }
 
 /// Whether a socket can be bound to an address. With `ip_nonlocal_bind`, it can to every address, ip-sysctl: that says
@@ -236,21 +249,6 @@ fn can_be_bound(address: IpAddr) -> bool {
     let family = if address.is_ipv4() { "ipv4" } else { "ipv6" };
     let every = file(&format!("/proc/sys/net/{family}/ip_nonlocal_bind"));
     every.is_some_and(|every| every.trim() == "0") && UdpSocket::bind((address, 0)).is_ok()
-}
-
-/// Whether the system would send from an address to itself, which it does for its own, but for an interface's second of
-/// a network.
-fn is_own_source(address: IpAddr) -> bool {
-    let any: IpAddr = match address {
-        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let source = UdpSocket::bind((any, 0)).and_then(|socket| {
-        // Sends nothing. Any port will do.
-        socket.connect((address, 9))?;
-        socket.local_addr()
-    });
-    source.is_ok_and(|source| source.ip() == address)
 }
 
 /// Where a datagram for `target` comes back to, if one of these addresses is listened on.

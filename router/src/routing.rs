@@ -372,7 +372,8 @@ impl Targets<'_> {
         probe: Option<&ProbeUrl>,
     ) -> Result<usize, ConfigProblem> {
         let ip = address.ip().to_canonical();
-        if address.port() == 0 || ip.is_unspecified() || ip.is_multicast() {
+        let is_of_many = ip.is_multicast() || ip == Ipv4Addr::BROADCAST;
+        if address.port() == 0 || ip.is_unspecified() || is_of_many {
             return Err(ConfigProblem::Address { address });
         }
         let address = match (ip, address) {

@@ -178,6 +178,7 @@ fn own_addresses_are_those_that_the_machine_has() {
         ("203.0.113.1", false),
         ("2001:db8::1", false),
         ("0.0.0.0", false),
+        ("255.255.255.255", false),
     ] {
         assert_eq!(is_own_address(address.parse().unwrap()), own, "{address}");
     }

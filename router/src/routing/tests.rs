@@ -137,6 +137,11 @@ fn what_makes_no_sense_is_told_with_its_place() {
             "nothing can be sent to 0.0.0.0:2055",
         ),
         (
+            change(|r| r.collectors[0].address = "255.255.255.255:2055".parse().unwrap()),
+            Part::Collector(0, 0),
+            "nothing can be sent to 255.255.255.255:2055",
+        ),
+        (
             change(|r| r.collectors[0].address.set_port(0)),
             Part::Collector(0, 0),
             "nothing can be sent to",
