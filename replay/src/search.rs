@@ -2,7 +2,7 @@
 //!
 //! * [`Search`] says which rate to try next;
 //! * a [`Probe`] says what the collector has counted so far, and a [`Process`] what that cost it;
-//! * [`run`] takes a step at each rate and judges it by them.
+//! * [`run()`] takes a step at each rate and judges it by them.
 
 use std::time::Instant;
 

@@ -275,3 +275,28 @@ fn a_rate_of_flows_takes_a_recording_with_flows() {
     assert!(Pace::Flows(1.0).check_for(&recording).is_ok());
     assert!(Pace::Flows(0.0).check_for(&recording).is_err());
 }
+
+#[test]
+fn a_rehearsal_is_what_is_sent() {
+    for (rebase, prime) in [(false, false), (true, false), (true, true)] {
+        let options = PlayOptions {
+            loops: Some(3),
+            rebase,
+            prime,
+        };
+        let mut sent = Vec::new();
+        let mut session = session(Pace::Flood, options.loops, &NEVER);
+        let now_ns = session.clock.unix_ns();
+        let report = session.run(
+            &mut tape(2_000, &options),
+            |batch, _| sent.extend(batch.iter().map(|of| (of.source, of.payload.to_vec()))),
+            &mut |_| {},
+        );
+        let mut rehearsed = Vec::new();
+        options.rehearse(recording(2_000), now_ns, &mut |source, payload| {
+            rehearsed.push((source, payload.to_vec()));
+        });
+        assert_eq!(report.datagrams, rehearsed.len() as u64);
+        assert!(rehearsed == sent, "{options:?}");
+    }
+}
