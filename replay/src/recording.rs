@@ -31,6 +31,8 @@ use shift::{Patch, Shift};
 
 /// Which part of the memory that is free a recording may take.
 const MEMORY_PART: f64 = 0.75;
+/// What of a header advances at most.
+const HEADER_PATCHES: usize = 3;
 /// What a datagram has in the mean that advances, as far as that is not known.
 const PATCHES: usize = 8;
 
@@ -258,6 +260,11 @@ impl Recording {
             let Some(message) = export_message(payload) else {
                 continue;
             };
+            // No field that advances is shorter than four bytes.
+            let most = HEADER_PATCHES + payload.len() / 4;
+            if self.patches.try_reserve(most).is_err() {
+                return false;
+            }
             entry.patches = self.patches.len();
             let content = templates.look_into(entry.stream, &message, &mut self.patches);
             entry.patch_count = (self.patches.len() - entry.patches) as u32;

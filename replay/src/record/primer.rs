@@ -26,8 +26,8 @@ use crate::templates::{MAX_TEMPLATE_BYTES, TemplateMessages, definitions, sequen
 const MAX_BYTES: usize = 64 << 20;
 /// How much those of one session may: many times what exporters send.
 const MAX_SESSION_BYTES: usize = 1 << 20;
-/// How many sessions of one exporter and domain are kept: as often as it may start again, with another port.
-const MAX_SESSIONS: usize = 16;
+/// How many sessions of one address and domain are kept: exporters may share an address, behind a translator.
+const MAX_SESSIONS: usize = 256;
 /// About what a session takes without its templates, and what a template takes beside its bytes.
 const SESSION_BYTES: usize = 1024;
 const TEMPLATE_BYTES: usize = 64;
