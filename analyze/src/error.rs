@@ -3,7 +3,11 @@
 use std::io;
 use std::path::PathBuf;
 
+use arrow_schema::ArrowError;
 use forebay_store::StoreError;
+
+use crate::filter::FilterError;
+use crate::summarize::SummaryError;
 
 /// Why an analysis failed.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +46,28 @@ pub enum AnalyzeError {
         /// What they may take.
         bytes: usize,
     },
+    /// A counter does not hold the number.
+    #[error("{value} of {key} is more than a counter holds: group or filter so that less comes together")]
+    Overflow {
+        /// The value's name.
+        value: &'static str,
+        /// The group, in words.
+        key: String,
+    },
+    /// What was asked for cannot be told.
+    #[error(transparent)]
+    Summary(#[from] SummaryError),
+    /// The filter does not fit a file.
+    #[error("{}: {source}", path.display())]
+    Filter {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: FilterError,
+    },
+    /// Arrow refused the answer's columns, which would be a bug of this crate.
+    #[error("the answer's columns do not fit: {0}")]
+    Arrow(#[from] ArrowError),
     /// The system gives no more threads.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),

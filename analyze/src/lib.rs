@@ -24,3 +24,4 @@ pub use filter::{Filter, FilterError, parse_time, protocol_name};
 pub use nearest::nearest;
 pub use rows::{MemoryLimit, available_bytes};
 pub use scan::{Control, InputOptions, Inputs, Skipped};
+pub use summarize::{Answer, Counts, Key, Sort, Summary, SummaryError, Value, summarize};

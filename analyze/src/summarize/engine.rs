@@ -1,0 +1,484 @@
+//! The groups of all partitions, in memory or put aside, while flows are added and until they are told.
+//!
+//! ```text
+//! worker's rows → buffers by partition → pending rows of a partition → its table of groups
+//! ```
+//!
+//! Rows wait until there are about as many as groups, so that a partition's table comes into the cache
+//! once for all of them. Beyond the memory allowed, the greatest partitions are put aside as they are.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::layout::{Class, Layout};
+use super::table::{Merge, Overflowed, Table};
+use crate::error::AnalyzeError;
+use crate::rows::{Extent, Memory, PARTITIONS, Scatter, Shape, Spill, chunk_rows};
+use crate::scan::Control;
+
+/// The words of a row of what is counted as different, behind the key: see [`super::distinct`].
+pub(super) const DISTINCT_WORDS: usize = 3;
+
+/// So many rows wait at least, and at most, before they are added to their table.
+const PENDING_ROWS: usize = 4096;
+const PENDING_ROWS_MAX: usize = 32768;
+const LEVELS: u32 = 7;
+const READ_WORDS: usize = 1 << 16;
+
+/// What all partitions share.
+pub(super) struct Shared<'a> {
+    pub(super) memory: &'a Memory,
+    pub(super) spill: &'a Spill,
+    pub(super) workers: usize,
+    pub(super) seed: u64,
+    pub(super) control: &'a Control,
+    /// An overflow, in words.
+    pub(super) overflow: &'a (dyn Fn(Class, Overflowed) -> AnalyzeError + Sync),
+}
+
+/// Rows of one form in their partitions.
+struct Stream {
+    class: Class,
+    shape: Shape,
+    merge: Merge,
+    /// So many words wait at least.
+    pending_words: usize,
+    chunk_words: usize,
+    parts: Vec<Part>,
+}
+
+#[derive(Default)]
+struct Part {
+    pending: Mutex<Pending>,
+    held: Mutex<Option<Held>>,
+}
+
+#[derive(Default)]
+struct Pending {
+    chunks: Vec<Vec<u64>>,
+    words: usize,
+    /// The groups that the table had when it was last looked at.
+    table_words: usize,
+}
+
+struct Held {
+    table: Table,
+    extents: Vec<Extent>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Stream {
+    fn new(class: Class, shape: Shape, merge: Merge, shared: &Shared<'_>) -> Self {
+        let chunk_rows = chunk_rows(shape, shared.workers, shared.memory);
+        // All that waits is an eighth of the memory at most.
+        let share = shared.memory.limit() / 8 / PARTITIONS / 8;
+        Self {
+            class,
+            shape,
+            merge,
+            pending_words: share.min(PENDING_ROWS * shape.words),
+            chunk_words: chunk_rows * shape.words,
+            parts: (0..PARTITIONS).map(|_| Part::default()).collect(),
+        }
+    }
+
+    /// Takes a worker's full buffer; an empty one for it.
+    fn deliver(
+        &self,
+        shared: &Shared<'_>,
+        partition: usize,
+        chunk: Vec<u64>,
+        free: &mut Vec<Vec<u64>>,
+    ) -> Result<Vec<u64>, AnalyzeError> {
+        let part = &self.parts[partition];
+        shared.memory.take(8 * chunk.len());
+        let mut pending = lock(&part.pending);
+        pending.words += chunk.len();
+        pending.chunks.push(chunk);
+        let most = (PENDING_ROWS_MAX * self.shape.words).min(8 * self.pending_words);
+        let enough = pending.table_words.min(most).max(self.pending_words);
+        let chunks = match pending.words >= enough {
+            true => std::mem::take(&mut pending.chunks),
+            false => Vec::new(),
+        };
+        if !chunks.is_empty() {
+            pending.words = 0;
+            drop(pending);
+            let mut held = lock(&part.held);
+            let held = held.get_or_insert_with(|| Held {
+                table: Table::new(self.merge.clone(), shared.seed),
+                extents: Vec::new(),
+            });
+            self.add(shared, &mut held.table, &chunks)?;
+            lock(&part.pending).table_words = held.table.rows().len();
+            free.extend(chunks);
+        }
+        Ok(match free.pop() {
+            Some(mut chunk) => {
+                chunk.clear();
+                chunk
+            }
+            None => Vec::with_capacity(self.chunk_words),
+        })
+    }
+
+    /// Adds what was counted as waiting to a table, and counts what that takes.
+    fn add(
+        &self,
+        shared: &Shared<'_>,
+        table: &mut Table,
+        chunks: &[Vec<u64>],
+    ) -> Result<(), AnalyzeError> {
+        for chunk in chunks {
+            self.merge(shared, table, chunk)?;
+            shared.memory.give(8 * chunk.len());
+        }
+        Ok(())
+    }
+
+    fn merge(
+        &self,
+        shared: &Shared<'_>,
+        table: &mut Table,
+        rows: &[u64],
+    ) -> Result<(), AnalyzeError> {
+        let before = table.bytes();
+        let merged = table.merge(rows);
+        shared.memory.take(table.bytes() - before);
+        merged.map_err(|overflowed| (shared.overflow)(self.class, overflowed))
+    }
+
+    fn words_in_memory(&self, partition: usize) -> usize {
+        let part = &self.parts[partition];
+        let held = lock(&part.held);
+        lock(&part.pending).words + held.as_ref().map_or(0, |held| held.table.rows().len())
+    }
+
+    /// Puts aside what a partition has in memory.
+    fn put_aside(&self, shared: &Shared<'_>, partition: usize) -> Result<(), AnalyzeError> {
+        let part = &self.parts[partition];
+        let mut held = lock(&part.held);
+        let pending = std::mem::take(&mut *lock(&part.pending));
+        let held = held.get_or_insert_with(|| Held {
+            table: Table::new(self.merge.clone(), shared.seed),
+            extents: Vec::new(),
+        });
+        let waiting = pending.chunks.iter().map(Vec::as_slice);
+        let runs: Vec<&[u64]> = waiting.chain([held.table.rows()]).collect();
+        if runs.iter().any(|run| !run.is_empty()) {
+            held.extents.push(shared.spill.write(&runs)?);
+        }
+        shared.memory.give(8 * pending.words + held.table.bytes());
+        held.table.clear();
+        Ok(())
+    }
+
+    fn take(&self, shared: &Shared<'_>, partition: usize) -> Contents {
+        let part = &self.parts[partition];
+        let held = lock(&part.held).take();
+        let pending = std::mem::take(&mut *lock(&part.pending));
+        let (table, extents) = match held {
+            Some(held) => (held.table, held.extents),
+            None => (Table::new(self.merge.clone(), shared.seed), Vec::new()),
+        };
+        Contents {
+            table,
+            chunks: pending.chunks,
+            extents,
+        }
+    }
+
+    /// All of a partition as one table.
+    fn gather(&self, shared: &Shared<'_>, contents: Contents) -> Result<Table, AnalyzeError> {
+        let mut table = contents.table;
+        self.add(shared, &mut table, &contents.chunks)?;
+        drop(contents.chunks);
+        each_read(shared, self.shape, &contents.extents, |rows| {
+            self.merge(shared, &mut table, rows)
+        })?;
+        Ok(table)
+    }
+}
+
+/// What a partition holds.
+struct Contents {
+    table: Table,
+    chunks: Vec<Vec<u64>>,
+    extents: Vec<Extent>,
+}
+
+impl Contents {
+    fn words(&self) -> usize {
+        let waiting: usize = self.chunks.iter().map(Vec::len).sum();
+        self.table.rows().len() + waiting + self.words_aside()
+    }
+
+    fn words_aside(&self) -> usize {
+        self.extents.iter().map(|extent| extent.words()).sum()
+    }
+}
+
+/// Reads rows back, some at a time.
+fn each_read(
+    shared: &Shared<'_>,
+    shape: Shape,
+    extents: &[Extent],
+    mut each: impl FnMut(&[u64]) -> Result<(), AnalyzeError>,
+) -> Result<(), AnalyzeError> {
+    let step = (READ_WORDS / shape.words).max(1) * shape.words;
+    let mut rows = Vec::new();
+    for extent in extents {
+        for from in (0..extent.words()).step_by(step) {
+            shared.control.check()?;
+            rows.clear();
+            shared.spill.read(extent.part(from, step), &mut rows)?;
+            each(&rows)?;
+        }
+    }
+    Ok(())
+}
+
+/// The groups of one class, and what is counted of them.
+struct Lane {
+    layout: Layout,
+    groups: Stream,
+    distinct: Option<Stream>,
+}
+
+/// All groups.
+pub(super) struct Engine<'a> {
+    shared: &'a Shared<'a>,
+    level: u32,
+    lanes: Vec<Lane>,
+    making_room: Mutex<()>,
+}
+
+impl<'a> Engine<'a> {
+    /// One lane for each of `layouts`.
+    pub(super) fn new(shared: &'a Shared<'a>, level: u32, layouts: &[Layout]) -> Self {
+        let lane = |layout: &Layout| {
+            let shape = Shape {
+                key_words: layout.key_words,
+                words: layout.words,
+            };
+            let counts = layout.values.distinct.iter().any(Option::is_some);
+            let words = layout.key_words + DISTINCT_WORDS;
+            let distinct = counts.then(|| {
+                let shape = Shape { words, ..shape };
+                Stream::new(layout.class, shape, Merge::distinct(words), shared)
+            });
+            Lane {
+                layout: layout.clone(),
+                groups: Stream::new(layout.class, shape, Merge::groups(layout), shared),
+                distinct,
+            }
+        };
+        Self {
+            shared,
+            level,
+            lanes: layouts.iter().map(lane).collect(),
+            making_room: Mutex::new(()),
+        }
+    }
+
+    pub(super) fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// What one worker writes the lane's rows with.
+    pub(super) fn writer(&self, lane: usize) -> LaneWriter<'_> {
+        let scatter = |stream: &Stream| {
+            let chunk_rows = stream.chunk_words / stream.shape.words;
+            Scatter::new(stream.shape, self.level, chunk_rows)
+        };
+        let streams = &self.lanes[lane];
+        LaneWriter {
+            engine: self,
+            lane,
+            groups: scatter(&streams.groups),
+            distinct: streams.distinct.as_ref().map(scatter),
+            free: Vec::new(),
+            free_distinct: Vec::new(),
+        }
+    }
+
+    /// Puts the greatest partitions aside until a quarter of the memory is free.
+    fn make_room(&self) -> Result<(), AnalyzeError> {
+        let memory = self.shared.memory;
+        if memory.used() <= memory.limit() {
+            return Ok(());
+        }
+        let _one_at_a_time = lock(&self.making_room);
+        if memory.used() <= memory.limit() {
+            return Ok(());
+        }
+        let streams = self
+            .lanes
+            .iter()
+            .flat_map(|lane| [Some(&lane.groups), lane.distinct.as_ref()]);
+        let streams: Vec<&Stream> = streams.flatten().collect();
+        let mut sizes: Vec<(usize, usize, usize)> = (0..streams.len())
+            .flat_map(|stream| (0..PARTITIONS).map(move |partition| (stream, partition)))
+            .map(|(s, partition)| (streams[s].words_in_memory(partition), s, partition))
+            .collect();
+        sizes.sort_unstable();
+        while memory.used() > memory.limit() / 4 * 3
+            && let Some((1.., stream, partition)) = sizes.pop()
+        {
+            streams[stream].put_aside(self.shared, partition)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the groups of a lane's partition to `tell`, whole: a partition that does not fit in memory
+    /// comes in pieces.
+    pub(super) fn finish(
+        &self,
+        lane: usize,
+        partition: usize,
+        of_words: Option<usize>,
+        tell: &mut dyn FnMut(&Layout, Vec<u64>) -> Result<(), AnalyzeError>,
+    ) -> Result<(), AnalyzeError> {
+        self.shared.control.check()?;
+        let streams = &self.lanes[lane];
+        let groups = streams.groups.take(self.shared, partition);
+        let distinct = (streams.distinct.as_ref()).map(|s| (s, s.take(self.shared, partition)));
+        let all = || {
+            [Some(&groups), distinct.as_ref().map(|(_, d)| d)]
+                .into_iter()
+                .flatten()
+        };
+        let words: usize = all().map(Contents::words).sum();
+        if words == 0 {
+            return Ok(());
+        }
+        let share = self.shared.memory.limit() / 4 / self.shared.workers;
+        // Where spreading has not made less of it, it is one key.
+        let splits = self.level + 1 < LEVELS && of_words.is_none_or(|whole| words < whole);
+        if 8 * words > share && splits && all().any(|c| c.words_aside() > 0) {
+            let finer = Engine::new(
+                self.shared,
+                self.level + 1,
+                std::slice::from_ref(&streams.layout),
+            );
+            let mut writer = finer.writer(0);
+            writer.spread(&streams.groups, groups, false)?;
+            if let Some((stream, contents)) = distinct {
+                writer.spread(stream, contents, true)?;
+            }
+            writer.finish()?;
+            for part in 0..PARTITIONS {
+                finer.finish(0, part, Some(words), tell)?;
+            }
+            return Ok(());
+        }
+        let mut table = streams.groups.gather(self.shared, groups)?;
+        if let Some((stream, contents)) = distinct {
+            let different = stream.gather(self.shared, contents)?;
+            count(&streams.layout, &mut table, &different);
+            self.shared.memory.give(different.bytes());
+        }
+        let bytes = table.bytes();
+        let told = tell(&streams.layout, table.into_rows());
+        self.shared.memory.give(bytes);
+        told
+    }
+}
+
+/// Counts the different values of each group.
+fn count(layout: &Layout, table: &mut Table, different: &Table) {
+    let words = layout.key_words + DISTINCT_WORDS;
+    for row in different.rows().chunks_exact(words) {
+        let (key, value) = row.split_at(layout.key_words);
+        let word = super::distinct::counted(value[0]).and_then(|kind| layout.values.distinct[kind]);
+        if let (Some(word), Some(start)) = (word, table.find(key)) {
+            table.rows_mut()[start + word] += 1;
+        }
+    }
+}
+
+/// Writes one worker's rows of one lane.
+pub(super) struct LaneWriter<'a> {
+    engine: &'a Engine<'a>,
+    lane: usize,
+    groups: Scatter,
+    distinct: Option<Scatter>,
+    free: Vec<Vec<u64>>,
+    free_distinct: Vec<Vec<u64>>,
+}
+
+impl LaneWriter<'_> {
+    /// Adds groups, column by column.
+    pub(super) fn groups(&mut self, columns: &[&[u64]]) -> Result<(), AnalyzeError> {
+        let (engine, free) = (self.engine, &mut self.free);
+        let stream = &engine.lanes[self.lane].groups;
+        let mut deliver = |partition, chunk| stream.deliver(engine.shared, partition, chunk, free);
+        self.groups.columns(columns, &mut deliver)?;
+        engine.make_room()
+    }
+
+    /// Adds what is counted as different, column by column.
+    pub(super) fn distinct(&mut self, columns: &[&[u64]]) -> Result<(), AnalyzeError> {
+        let (engine, free) = (self.engine, &mut self.free_distinct);
+        if let (Some(stream), Some(scatter)) =
+            (&engine.lanes[self.lane].distinct, &mut self.distinct)
+        {
+            let mut deliver =
+                |partition, chunk| stream.deliver(engine.shared, partition, chunk, free);
+            scatter.columns(columns, &mut deliver)?;
+        }
+        engine.make_room()
+    }
+
+    fn rows(&mut self, rows: &[u64], is_distinct: bool) -> Result<(), AnalyzeError> {
+        let (engine, lane) = (self.engine, &self.engine.lanes[self.lane]);
+        let (stream, scatter, free) = match (&lane.distinct, &mut self.distinct) {
+            (Some(stream), Some(scatter)) if is_distinct => {
+                (stream, scatter, &mut self.free_distinct)
+            }
+            _ => (&lane.groups, &mut self.groups, &mut self.free),
+        };
+        let mut deliver = |partition, chunk| stream.deliver(engine.shared, partition, chunk, free);
+        scatter.rows(rows, &mut deliver)?;
+        engine.make_room()
+    }
+
+    /// Adds all of a coarser partition.
+    fn spread(
+        &mut self,
+        stream: &Stream,
+        contents: Contents,
+        is_distinct: bool,
+    ) -> Result<(), AnalyzeError> {
+        let shared = self.engine.shared;
+        for chunk in contents.chunks {
+            shared.memory.give(8 * chunk.len());
+            self.rows(&chunk, is_distinct)?;
+        }
+        let bytes = contents.table.bytes();
+        self.rows(contents.table.rows(), is_distinct)?;
+        drop(contents.table);
+        shared.memory.give(bytes);
+        each_read(shared, stream.shape, &contents.extents, |rows| {
+            self.rows(rows, is_distinct)
+        })
+    }
+
+    /// Hands over what is left.
+    pub(super) fn finish(self) -> Result<(), AnalyzeError> {
+        let (engine, lane) = (self.engine, &self.engine.lanes[self.lane]);
+        let (mut free, mut free_distinct) = (self.free, self.free_distinct);
+        let groups = &lane.groups;
+        self.groups.finish(&mut |partition, chunk| {
+            groups.deliver(engine.shared, partition, chunk, &mut free)
+        })?;
+        if let (Some(stream), Some(scatter)) = (&lane.distinct, self.distinct) {
+            scatter.finish(&mut |partition, chunk| {
+                stream.deliver(engine.shared, partition, chunk, &mut free_distinct)
+            })?;
+        }
+        engine.make_room()
+    }
+}
