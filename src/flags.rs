@@ -2,7 +2,7 @@
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{balance, collect, demo, doctor, generate, inspect, print, record, replay, route};
+use crate::{balance, collect, dedupe, demo, doctor, generate, inspect, print, record, replay, route};
 
 /// NetFlow v5, v9 and IPFIX at the rate the network exports them: every datagram accounted for, every flow in a file
 /// that any analytics engine reads.
@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Generate(generate::Flags),
     Record(Box<record::Flags>),
     Replay(Box<replay::Flags>),
+    Dedupe(Box<dedupe::Flags>),
+    Merge(dedupe::MergeFlags),
     Doctor(doctor::Flags),
     Demo(demo::Flags),
 }
