@@ -28,6 +28,7 @@ mod group;
 mod key;
 mod matching;
 mod merge;
+mod numbers;
 mod origins;
 mod pack;
 mod plan;

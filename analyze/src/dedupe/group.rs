@@ -13,12 +13,11 @@
 //! A row is compared with so many of the rows before it at most, so that no input
 //! makes this take for ever.
 
-use std::collections::HashSet;
-
-use super::rules::{Flow, Rules};
+use super::numbers::NumberSet;
+use super::rules::{Agreement, Flow, Rules};
 
 /// With how many of the rows before it, of one key, a row is compared.
-pub(super) const LOOK_BACK: usize = 1024;
+pub(super) const LOOK_BACK: usize = 256;
 /// Groups of more rows are asked by a table whether they hold an origin.
 const FEW: u32 = 16;
 const NONE: u32 = u32::MAX;
@@ -36,12 +35,55 @@ pub(super) struct Groups {
     count: Vec<u32>,
     /// By group: the one that began next, of those that may still take a row.
     next: Vec<u32>,
-    /// By group: a bit for each party that it holds, and perhaps for others.
-    hint: Vec<u64>,
+    /// By group: what tells of many that they cannot be in it, or like a row of it.
+    hints: Vec<Hint>,
     /// Parties in groups of many rows.
-    held: HashSet<(u32, u32)>,
+    held: NumberSet<(u32, u32)>,
     /// Rows that were not compared with all that might have been like them.
     pub(super) cut: u64,
+}
+
+/// What can be told of a group without a look at its rows.
+#[derive(Debug, Clone, Copy)]
+struct Hint {
+    /// A bit for each party that it holds, and perhaps for others.
+    parties: [u64; 4],
+    /// Its rows' least and greatest duration; one that is not known is the greatest of all.
+    durations: (u64, u64),
+}
+
+impl Hint {
+    const NOTHING: Self = Self {
+        parties: [0; 4],
+        durations: (u64::MAX, 0),
+    };
+
+    fn bit(party: u32) -> (usize, u64) {
+        let bit = party % (4 * u64::BITS);
+        ((bit / u64::BITS) as usize, 1 << (bit % u64::BITS))
+    }
+
+    fn add(&mut self, party: u32, flow: &Flow) {
+        let (word, bit) = Self::bit(party);
+        self.parties[word] |= bit;
+        let duration = flow.duration_us.unwrap_or(u64::MAX);
+        let (least, greatest) = self.durations;
+        self.durations = (least.min(duration), greatest.max(duration));
+    }
+
+    fn may_hold(&self, party: u32) -> bool {
+        let (word, bit) = Self::bit(party);
+        self.parties[word] & bit != 0
+    }
+
+    fn may_be_like(&self, flow: &Flow, rules: &Rules) -> bool {
+        let Agreement::Within(most) = rules.duration else {
+            return true;
+        };
+        let duration = flow.duration_us.unwrap_or(u64::MAX);
+        let (least, greatest) = self.durations;
+        duration.saturating_add(most) >= least && duration <= greatest.saturating_add(most)
+    }
 }
 
 impl Groups {
@@ -78,8 +120,10 @@ impl Groups {
                         tail = previous;
                     }
                 } else {
+                    let may_be_like = self.hints[group as usize].may_be_like(flow, rules);
                     let mut near = self.backwards(group).take_while(|&other| is_near(other));
-                    if (rules.within || !self.holds(group, mine, party))
+                    if may_be_like
+                        && (rules.within || !self.holds(group, mine, party))
                         && near.any(|other| rules.alike(flow, &flows[other as usize]))
                     {
                         found = group;
@@ -100,6 +144,7 @@ impl Groups {
                 tail = row;
             }
             self.join(row, found, mine, party);
+            self.hints[self.of[place] as usize].add(mine, flow);
         }
     }
 
@@ -114,8 +159,8 @@ impl Groups {
             column.clear();
             column.resize(rows, NONE);
         }
-        self.hint.clear();
-        self.hint.resize(rows, 0);
+        self.hints.clear();
+        self.hints.resize(rows, Hint::NOTHING);
         self.held.clear();
     }
 
@@ -124,7 +169,6 @@ impl Groups {
         let group = if group == NONE { row } else { group };
         let of = group as usize;
         self.of[place] = group;
-        self.hint[of] |= hint(mine);
         if group == row {
             self.last[of] = row;
             self.count[of] = 1;
@@ -143,7 +187,7 @@ impl Groups {
     }
 
     fn holds(&self, group: u32, mine: u32, party: impl Fn(u32) -> u32) -> bool {
-        if self.hint[group as usize] & hint(mine) == 0 {
+        if !self.hints[group as usize].may_hold(mine) {
             return false;
         }
         if self.count[group as usize] > FEW {
@@ -172,10 +216,6 @@ impl Groups {
             }
         }
     }
-}
-
-fn hint(party: u32) -> u64 {
-    1 << (party % u64::BITS)
 }
 
 #[cfg(test)]

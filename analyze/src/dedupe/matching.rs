@@ -1,10 +1,10 @@
 //! Finds the duplicates among the rows of a partition: its keys, the groups of each, and which row stays.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
 use super::fates::{Fate, Fates};
 use super::group::Groups;
+use super::numbers::NumberMap;
 use super::origins::{Known, Names, Origins};
 use super::pack::{same_nulls, unpack};
 use super::rules::{Flow, Preference, Rules};
@@ -42,7 +42,7 @@ pub(super) struct Matcher {
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// Rows removed, by the exporters of the one that stays and of the one that goes.
-    pub(super) removed: HashMap<(u32, u32), u64>,
+    pub(super) removed: NumberMap<(u32, u32), u64>,
     /// Groups of several rows.
     pub(super) groups: u64,
     /// Rows that were not compared with all that might have been like them.

@@ -1,9 +1,9 @@
 //! Who told a row: exporters, their observation domains, and lists of exporters, as numbers.
 
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::numbers::NumberMap;
 use crate::error::AnalyzeError;
 use crate::rows::Interner;
 
@@ -21,8 +21,8 @@ pub(super) struct Names {
 
 #[derive(Default)]
 struct Tables {
-    lists: HashMap<Box<[u32]>, u32>,
-    origins: HashMap<Origin, u32>,
+    lists: NumberMap<Box<[u32]>, u32>,
+    origins: NumberMap<Origin, u32>,
     bytes: usize,
 }
 
@@ -38,8 +38,8 @@ pub(super) struct Origin {
 /// What one worker has met.
 #[derive(Default)]
 pub(super) struct Known {
-    lists: HashMap<Box<[u32]>, u32>,
-    origins: HashMap<Origin, u32>,
+    lists: NumberMap<Box<[u32]>, u32>,
+    origins: NumberMap<Origin, u32>,
 }
 
 impl Names {
@@ -76,7 +76,7 @@ impl Names {
 
     fn number<K: Hash + Eq>(
         &self,
-        table: impl Fn(&mut Tables) -> &mut HashMap<K, u32>,
+        table: impl Fn(&mut Tables) -> &mut NumberMap<K, u32>,
         key: K,
         bytes: usize,
     ) -> Result<u32, AnalyzeError> {
@@ -149,7 +149,7 @@ impl Names {
     }
 }
 
-fn in_order<K, T>(table: &HashMap<K, u32>, of: impl Fn(&K) -> T) -> Vec<T> {
+fn in_order<K, T>(table: &NumberMap<K, u32>, of: impl Fn(&K) -> T) -> Vec<T> {
     let mut entries: Vec<(u32, &K)> = table.iter().map(|(key, &number)| (number, key)).collect();
     entries.sort_unstable_by_key(|(number, _)| *number);
     entries.into_iter().map(|(_, key)| of(key)).collect()
