@@ -26,7 +26,7 @@ use trial::Trials;
 pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// How often collectors are probed.
 pub(crate) const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-/// So many probes in a row must fail: one may be lost.
+/// So many probes in a row must fail of who has answered before: one may be lost.
 const PROBES_FAILED: u32 = 2;
 
 /// Tells incarnations of different targets apart.
@@ -64,7 +64,8 @@ impl Target {
             refusals: AtomicU32::new(0),
             forgiven: AtomicU32::new(0),
             sockets: AtomicU64::new(0),
-            probes_failed: AtomicU32::new(0),
+            // Who never answered is down at the first that fails.
+            probes_failed: AtomicU32::new(PROBES_FAILED - 1),
         })
     }
 

@@ -1,3 +1,4 @@
+use std::io::{Read, Write};
 use std::net::{TcpListener, UdpSocket};
 use std::num::NonZero;
 
@@ -67,17 +68,28 @@ fn a_collector_here_is_up_while_somebody_listens() {
 }
 
 #[test]
-fn one_failed_probe_is_none_and_two_are_down() {
+fn one_failed_probe_is_none_and_two_are_down_but_of_who_never_answered_one() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let page = listener.local_addr().unwrap();
+    let url = format!("http://{page}/");
     drop(listener);
     let routing = routing(&[("203.0.113.1:2055".parse().unwrap(), Some(&url))]);
     let mut health = Health::default();
-    for expected in [true, false, false] {
+    let mut look = || {
         probe_all(&routing);
         health.look(&routing.targets, 0);
-        assert_eq!(up(&routing), [expected]);
-    }
+        up(&routing)[0]
+    };
+    assert!(!look());
+    let listener = TcpListener::bind(page).unwrap();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        let _request = stream.read(&mut [0; 256]).unwrap();
+    });
+    assert!(look());
+    server.join().unwrap();
+    assert_eq!([look(), look(), look()], [true, false, false]);
 }
 
 #[test]
