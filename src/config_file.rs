@@ -31,10 +31,21 @@ pub(crate) struct Loaded<T> {
 }
 
 impl<T> Loaded<T> {
-    /// What is wrong with the file, or with a part of it.
+    /// What is wrong with the file, or with a part of it. Without a part it is the key at the top that `what` begins with,
+    /// if there is one.
     pub(crate) fn wrong(&self, span: Option<Range<usize>>, what: &str) -> WrongUsage {
+        let span = span.or_else(|| named_key(&self.text, what));
         located(&self.name, &self.text, span, what)
     }
+}
+
+/// Where the key stands that a sentence begins with: `threads is 0, …`.
+fn named_key(text: &str, what: &str) -> Option<Range<usize>> {
+    let word = what.split_ascii_whitespace().next()?;
+    let name = word.strip_suffix(':').unwrap_or(word);
+    let table = DeTable::parse(text).ok()?;
+    let (key, _) = table.get_ref().get_key_value(name)?;
+    Some(key.span())
 }
 
 fn located(name: &str, text: &str, span: Option<Range<usize>>, what: &str) -> WrongUsage {

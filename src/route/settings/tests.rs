@@ -239,11 +239,21 @@ fn what_is_wrong_in_the_file_is_told_with_its_line() {
             ":4: a loop: 127.0.0.1:2055 is this router's own 127.0.0.1:2055; give the collector another port or \
              address",
         ),
-        ("threads = 0", ": threads is 0, but must be from 1 to 1024"),
-        ("spool-size = '1KiB'", ": spool-size must be at least 1MiB"),
+        (
+            "# mine\nthreads = 0",
+            ":2: threads is 0, but must be from 1 to 1024",
+        ),
+        (
+            "\n\nspool-size = '1KiB'",
+            ":3: spool-size must be at least 1MiB",
+        ),
         (
             "interface = ['eth0']",
-            ": interface is for input packets: a socket takes what comes to its address",
+            ":1: interface is for input packets: a socket takes what comes to its address",
+        ),
+        (
+            "to = ['203.0.113.1:2055']\nversions = [8]",
+            ":2: versions: 8 is none that can be routed",
         ),
     ] {
         let found = file_problem(text);
