@@ -72,6 +72,11 @@ impl Exporters {
         counters.unwrap_or(&mut self.others).failed += 1;
     }
 
+    /// Counts datagrams that could not be sent, of whom is not known any more.
+    pub(crate) const fn others_failed(&mut self, count: u64) {
+        self.others.failed += count;
+    }
+
     /// Adds what another counted.
     pub(crate) fn absorb(&mut self, other: &Self) {
         let (others, evicted) = other.others();

@@ -363,16 +363,20 @@ impl Forwarder {
         if !tag.is_copy {
             self.exporters.failed(outgoing.source.ip());
         }
-        // The templates in it are not known there.
-        if let Ok(message) = Message::parse(outgoing.payload)
+        let whom = Due {
+            collector: !tag.is_copy,
+            copies: tag.is_copy,
+        };
+        self.templates_lost(outgoing.source, outgoing.payload, self.latest_ns, whom);
+    }
+
+    /// The templates in a message that does not get there are not known there.
+    #[cold]
+    fn templates_lost(&mut self, source: SocketAddr, payload: &[u8], received_ns: u64, whom: Due) {
+        if let Ok(message) = Message::parse(payload)
             && defines_templates(&message)
         {
-            let whom = Due {
-                collector: !tag.is_copy,
-                copies: tag.is_copy,
-            };
-            self.templates
-                .not_told(outgoing.source, &message, self.latest_ns, whom);
+            self.templates.not_told(source, &message, received_ns, whom);
         }
     }
 

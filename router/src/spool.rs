@@ -78,7 +78,9 @@ pub(crate) struct Spool {
     reading: Option<(CaptureReader, Segment)>,
     /// Bytes of this collector's files, of all threads.
     used: Arc<AtomicU64>,
-    /// The last write failed, and that was logged.
+    /// What was put in and did not reach the disk, and is not counted yet.
+    lost: Tally,
+    /// The last write to the disk failed, and that was logged.
     complained: bool,
 }
 
@@ -174,6 +176,7 @@ impl Spool {
             open: None,
             closed: VecDeque::new(),
             reading: None,
+            lost: Tally::default(),
             complained: false,
         }
     }
@@ -221,8 +224,18 @@ impl Spool {
             self.complain(error);
             return Err(NotKept::Failed);
         }
-        self.complained = false;
         Ok(())
+    }
+
+    /// What was put in and turned out not to have reached the disk since the last call.
+    pub(crate) fn take_lost(&mut self) -> Tally {
+        std::mem::take(&mut self.lost)
+    }
+
+    /// Ends the open file; returns what of it is lost.
+    pub(crate) fn close_and_count(&mut self) -> Tally {
+        self.close();
+        self.take_lost()
     }
 
     fn write(
@@ -295,6 +308,11 @@ impl Spool {
     /// Takes up to `most` messages out, the oldest first.
     pub(crate) fn take(&mut self, most: usize, taken: &mut Taken) {
         taken.clear();
+        self.take_out(most, taken);
+        taken.lost.add(self.take_lost());
+    }
+
+    fn take_out(&mut self, most: usize, taken: &mut Taken) {
         while taken.datagrams.len() < most {
             if self.reading.is_none() {
                 if self.closed.is_empty() {
@@ -346,11 +364,34 @@ impl Spool {
         let Some((writer, segment)) = self.open.take() else {
             return;
         };
-        // What did not reach the disk shows when it is read.
-        if let Err(error) = writer.finish() {
-            tracing::warn!("{error}");
+        match writer.finish() {
+            Ok(_) => {
+                self.complained = false;
+                self.closed.push_back(segment);
+            }
+            Err(error) => {
+                self.complain(&error);
+                self.salvage(segment);
+            }
         }
-        self.closed.push_back(segment);
+    }
+
+    /// Of a file that could not be written to its end, as where the disk is full, what is there waits on.
+    fn salvage(&mut self, mut segment: Segment) {
+        let found = readable(&segment.path);
+        let mut lost = segment.left;
+        lost.take_saturating(found);
+        self.lost.add(lost);
+        let bytes = found.bytes + found.datagrams * RECORD_HEADERS;
+        let freed = segment.bytes.saturating_sub(bytes);
+        self.used.fetch_sub(freed, Ordering::Relaxed);
+        segment.bytes -= freed;
+        segment.left = found;
+        if found.datagrams > 0 {
+            self.closed.push_back(segment);
+        } else {
+            remove(&segment.path);
+        }
     }
 }
 
@@ -375,6 +416,19 @@ impl Drop for Spool {
             tracing::warn!("messages that were sent will be sent again at the next start: {error}");
         }
     }
+}
+
+/// What can be read of a file.
+fn readable(path: &Path) -> Tally {
+    let mut sum = Tally::default();
+    let Ok(mut reader) = CaptureReader::open(path) else {
+        return sum;
+    };
+    while let Ok(Some(datagram)) = reader.next() {
+        let is_message = forebay_wire::Message::parse(datagram.payload).is_ok();
+        sum.add(Tally::of(datagram.payload, is_message));
+    }
+    sum
 }
 
 fn copy_rest(reader: &mut CaptureReader, rest: &Path) -> Result<(), SyncError> {
@@ -402,4 +456,4 @@ pub(crate) fn remove(path: &Path) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

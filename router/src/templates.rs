@@ -482,7 +482,11 @@ impl Told {
     const fn mark(&mut self, incarnation: u64, received_ns: u64) -> bool {
         let is_due = self.incarnation != incarnation || received_ns >= self.again_ns;
         if is_due {
-            *self = Self::new(incarnation);
+            self.incarnation = incarnation;
+            // What got lost after this message came, as where it comes out of a spool, is not told with it.
+            if received_ns.saturating_add(AGAIN_NS) >= self.again_ns {
+                self.again_ns = u64::MAX;
+            }
         }
         is_due
     }

@@ -7,11 +7,11 @@ use forebay_udp::Datagram;
 use forebay_wire::Message;
 
 use super::batch::{Batch, Tag};
-use super::{Forwarder, TargetState, version};
+use super::{Due, Forwarder, TargetState, version};
 use crate::config::Down;
 use crate::counters::Tally;
 use crate::outlet::Outlet;
-use crate::spool::{Origin, Spool};
+use crate::spool::{NotKept, Origin, Spool};
 
 /// Messages that are sent from a spool between two batches, at most.
 const REPLAY_BATCH: usize = 256;
@@ -51,24 +51,10 @@ impl Forwarder {
         tally: Tally,
         origin: Origin,
     ) -> bool {
-        let spool = self.spool_of(target);
-        let kept = spool.map(|spool| spool.push(datagram, tally, origin));
-        let Some(state) = self.targets.get_mut(target) else {
-            return false;
-        };
-        let reason = match kept {
-            Some(Ok(())) => {
-                self.counters.waiting.add(tally);
-                state.counters.waiting.add(tally);
-                return true;
-            }
-            Some(Err(error)) => error.reason(),
-            None => "spool_failed",
-        };
-        state.counters.failed.add(reason, 1);
-        self.counters.failed.add(reason, 1);
-        self.exporters.failed(datagram.source.ip());
-        false
+        let kept = self
+            .spool_of(target)
+            .map(|spool| push(spool, datagram, tally, origin));
+        self.count_kept(datagram, Some(target), tally, kept)
     }
 
     /// Keeps a message until those for addresses that are no targets any more are sent: some of them may be older ones
@@ -85,18 +71,76 @@ impl Forwarder {
         tally: Tally,
         origin: Origin,
     ) -> bool {
-        let spool = self.spool_behind();
-        let reason = match spool.map(|spool| spool.push(datagram, tally, origin)) {
-            Some(Ok(())) => {
-                self.counters.waiting.add(tally);
-                return true;
+        let kept = self
+            .spool_behind()
+            .map(|spool| push(spool, datagram, tally, origin));
+        self.count_kept(datagram, None, tally, kept)
+    }
+
+    /// Counts a message that was to be kept, and what got lost on the way; whether nothing did.
+    fn count_kept(
+        &mut self,
+        datagram: &Datagram<'_>,
+        target: Option<usize>,
+        tally: Tally,
+        kept: Option<(Result<(), NotKept>, Tally)>,
+    ) -> bool {
+        let (kept, lost) = kept.unwrap_or((Err(NotKept::Failed), Tally::default()));
+        self.count_lost(target, lost);
+        let state = target.and_then(|target| self.targets.get_mut(target));
+        let Err(error) = kept else {
+            self.counters.waiting.add(tally);
+            if let Some(state) = state {
+                state.counters.waiting.add(tally);
             }
-            Some(Err(error)) => error.reason(),
-            None => "spool_failed",
+            return lost.datagrams == 0;
         };
-        self.counters.failed.add(reason, 1);
+        self.counters.failed.add(error.reason(), 1);
+        if let Some(state) = state {
+            state.counters.failed.add(error.reason(), 1);
+        }
         self.exporters.failed(datagram.source.ip());
+        let whom = Due {
+            collector: true,
+            copies: false,
+        };
+        self.templates_lost(
+            datagram.source,
+            datagram.payload,
+            datagram.received_ns,
+            whom,
+        );
         false
+    }
+
+    /// Counts what waited and is not there any more.
+    fn count_lost(&mut self, target: Option<usize>, lost: Tally) {
+        if lost.datagrams == 0 {
+            return;
+        }
+        let reason = NotKept::Failed.reason();
+        self.counters.waiting.take_saturating(lost);
+        self.counters.failed.add(reason, lost.datagrams);
+        if let Some(state) = target.and_then(|target| self.targets.get_mut(target)) {
+            state.counters.waiting.take_saturating(lost);
+            state.counters.failed.add(reason, lost.datagrams);
+        }
+        self.exporters.others_failed(lost.datagrams);
+    }
+
+    /// At the end: what waits is put into its files, and what they do not take is counted.
+    pub(crate) fn close_spools(&mut self) {
+        for target in 0..self.targets.len() {
+            let state = self.targets.get_mut(target);
+            let spool = state.and_then(|state| state.spool.as_mut());
+            let lost = spool.map(Spool::close_and_count);
+            self.count_lost(Some(target), lost.unwrap_or_default());
+        }
+        let mut lost = Tally::default();
+        for spool in &mut self.orphans {
+            lost.add(spool.close_and_count());
+        }
+        self.count_lost(None, lost);
     }
 
     /// What waits for a target.
@@ -174,13 +218,7 @@ impl Forwarder {
         let most = state.pace.allow(arrived as f64, passed_ms);
         let mut taken = std::mem::take(&mut self.taken);
         spool.take(most, &mut taken);
-        self.counters.waiting.take_saturating(taken.lost);
-        state.counters.waiting.take_saturating(taken.lost);
-        if taken.lost.datagrams > 0 {
-            let (reason, lost) = ("spool_failed", taken.lost.datagrams);
-            self.counters.failed.add(reason, lost);
-            state.counters.failed.add(reason, lost);
-        }
+        self.count_lost(Some(target), taken.lost);
         let mut batch = Batch::new();
         for datagram in taken.iter() {
             let message = Message::parse(datagram.payload).ok();
@@ -228,12 +266,7 @@ impl Forwarder {
         if spool.is_empty() {
             self.orphans.remove(0);
         }
-        self.counters.waiting.take_saturating(taken.lost);
-        if taken.lost.datagrams > 0 {
-            self.counters
-                .failed
-                .add("spool_failed", taken.lost.datagrams);
-        }
+        self.count_lost(None, taken.lost);
         let routing = Arc::clone(&self.routing);
         let mut batch = Batch::new();
         for datagram in taken.iter() {
@@ -296,4 +329,15 @@ impl Forwarder {
         }
         self.push(datagram, target, Tag::message(target, tally), batch, outlet);
     }
+}
+
+/// Puts a message into a spool; with it, what of those before did not reach the disk.
+fn push(
+    spool: &mut Spool,
+    datagram: &Datagram<'_>,
+    tally: Tally,
+    origin: Origin,
+) -> (Result<(), NotKept>, Tally) {
+    let kept = spool.push(datagram, tally, origin);
+    (kept, spool.take_lost())
 }

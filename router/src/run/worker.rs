@@ -126,6 +126,7 @@ impl Worker {
                 thread::sleep(GATHER);
             }
         };
+        self.forwarder.close_spools();
         self.next_exporters_us = 0;
         let now_us = (self.clock)();
         self.tell(&mut input, now_us);

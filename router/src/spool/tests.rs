@@ -115,6 +115,59 @@ fn what_cannot_be_read_any_more_is_told() {
     assert!(spool.is_empty());
 }
 
+/// The file of this number will take nothing: full(4).
+pub(crate) fn fill_disk(options: &SpoolOptions, collector: SocketAddr, number: u64) {
+    let path = files::path(options, collector, number);
+    std::os::unix::fs::symlink("/dev/full", path).unwrap();
+}
+
+#[test]
+fn what_a_full_disk_does_not_take_is_lost_and_gives_its_space_back() {
+    let folder = tempfile::tempdir().unwrap();
+    // A file is written to the disk several times before it is full, or at once when it is closed.
+    for bytes in [32 << 20, 1 << 20] {
+        let options = options(folder.path(), bytes);
+        fill_disk(&options, COLLECTOR.into(), 0);
+        let mut spool = Spool::new(options.clone(), COLLECTOR.into());
+        let mut refused = Vec::new();
+        let mut lost = 0;
+        for of in 0..600 {
+            match push(&mut spool, &number(of)) {
+                Ok(()) => {}
+                Err(NotKept::Failed) => refused.push(of),
+                Err(NotKept::Full) => panic!("there is space"),
+            }
+            lost += spool.take_lost().datagrams;
+        }
+        assert!(lost > 50, "{lost}");
+        assert_eq!(spool.waiting().datagrams, 600 - lost - refused.len() as u64);
+        let used = options.used.of(COLLECTOR.into()).load(Ordering::Relaxed);
+        assert_eq!(used, spool.waiting().datagrams * 1_064);
+        let (taken, lost_later) = take(&mut spool, 1_000);
+        let first = lost as u32 + refused.len() as u32;
+        assert_eq!(taken, (first..600).collect::<Vec<_>>());
+        assert_eq!(lost_later, 0);
+        assert_eq!(files(folder.path()), 0);
+    }
+}
+
+#[test]
+fn of_a_file_that_is_written_in_part_that_part_waits_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = Spool::new(options(folder.path(), 1 << 20), COLLECTOR.into());
+    (0..20).for_each(|of| push(&mut spool, &number(of)).unwrap());
+    spool.close();
+    let segment = spool.closed.pop_back().unwrap();
+    // As if the rest had found no room.
+    let cut = File::options().write(true).open(&segment.path).unwrap();
+    cut.set_len(24 + 7 * (16 + 28 + 1_000) + 500).unwrap();
+    spool.salvage(segment);
+    assert_eq!(spool.take_lost().datagrams, 13);
+    assert_eq!(spool.waiting().datagrams, 7);
+    assert_eq!(take(&mut spool, 100), ((0..7).collect(), 0));
+    assert_eq!(spool.used.load(Ordering::Relaxed), 0);
+}
+
 #[test]
 fn what_was_taken_out_is_not_there_at_the_next_start() {
     let folder = tempfile::tempdir().unwrap();

@@ -146,6 +146,42 @@ fn templates_in_a_message_that_could_not_be_sent_are_sent_later() {
 }
 
 #[test]
+fn templates_in_a_message_that_had_no_room_in_the_spool_are_sent_later() {
+    for known_before in [false, true] {
+        let mut rig = Rig::new(&down(Down::Spool, &[1]));
+        let second_ns = 1_000_000_000;
+        if known_before {
+            // Then the layout changes.
+            let mut other = v9(1, true);
+            let length = other.len();
+            // The field's length, in front of the data set: a header of four bytes, and a record of as many.
+            other[length - 9] = 8;
+            forward(&mut rig, &other, second_ns);
+        }
+        rig.set(0, false);
+        forward(&mut rig, &v9(2, false), 2 * second_ns);
+        let filler = [v5(0), vec![0; 60_000]].concat();
+        while rig.counters().failed.total() == 0 {
+            forward(&mut rig, &filler, 2 * second_ns);
+        }
+        let failed = rig.counters().failed.total();
+        let mut templates = v9(3, true);
+        // Longer than the room that is left.
+        templates.resize(60_000, 0);
+        forward(&mut rig, &templates, 3 * second_ns);
+        assert_eq!(rig.counters().failed.total(), failed + 1);
+        rig.set(0, true);
+        rig.tend_until_sent();
+        rig.outlet.take();
+        let sent = forward(&mut rig, &v9(4, false), 4 * second_ns);
+        assert_eq!(sent.len(), 2, "{known_before}");
+        assert!(is_templates(&sent[0].payload));
+        let sent = forward(&mut rig, &v9(5, false), 5 * second_ns);
+        assert_eq!(sent.len(), 1);
+    }
+}
+
+#[test]
 fn copies_that_come_back_are_told_too() {
     let mut rig = Rig::new(&one_route(Route {
         copies: vec![CopyTo {

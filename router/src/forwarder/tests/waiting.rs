@@ -75,6 +75,29 @@ fn a_spool_that_cannot_be_written_loses_with_a_reason() {
 }
 
 #[test]
+fn what_a_full_disk_does_not_take_is_no_longer_said_to_wait() {
+    let mut rig = Rig::new(&down(Down::Spool, &[1]));
+    let options = rig.forwarder.spool.clone().unwrap();
+    crate::spool::tests::fill_disk(&options, address(1), 0);
+    rig.set(0, false);
+    rig.forward(&[(exporter(1), v5(1)), (exporter(1), v5(2))]);
+    assert_eq!(rig.counters().waiting.datagrams, 2);
+    // At the end, it turns out.
+    rig.forwarder.close_spools();
+    rig.check();
+    assert_eq!(rig.counters().waiting, Tally::default());
+    assert_eq!(rig.of_target(0).waiting, Tally::default());
+    let failed: Vec<_> = rig.counters().failed.iter().collect();
+    assert_eq!(failed, [("spool_failed", 2)]);
+    assert_eq!(&rig.of_target(0).failed, &rig.counters().failed);
+    // There is room again.
+    rig.forward(&[(exporter(1), v5(3))]);
+    rig.set(0, true);
+    rig.tend_until_sent();
+    assert_eq!(rig.outlet.payloads(), [v5(3)]);
+}
+
+#[test]
 fn what_waits_is_sent_after_a_restart() {
     let config = down(Down::Spool, &[1, 1]);
     let mut rig = Rig::new(&config);
