@@ -339,7 +339,11 @@ impl Templates {
         };
         let full = session.templates.len() >= self.limits.templates_per_domain;
         match session.templates.get_mut(&new.id) {
-            Some(same) if *same.raw == *raw => return,
+            // An earlier run knew it before.
+            Some(same) if *same.raw == *raw => {
+                same.since_ns = same.since_ns.min(new.since_ns);
+                return;
+            }
             // Out of a spool: a newer one is known.
             Some(newer) if newer.since_ns > new.since_ns => return,
             Some(other) => {

@@ -154,3 +154,26 @@ fn nothing_waits_for_what_will_not_come() {
     rig.tend_until_sent();
     assert_eq!(rig.outlet.payloads(), [v5(2)]);
 }
+
+#[test]
+fn templates_that_both_runs_know_are_as_old_as_the_first_says() {
+    let config = down(Down::Spool, &[1]);
+    let source = exporter(1);
+    let left = Left::new(config.clone(), source, &[v9(1, true), v9(2, false)]);
+    let mut rig = left.rig(&config);
+    rig.forward(&[(source, v9(3, true))]);
+    rig.tend();
+    left.read(&mut rig);
+    // The collector ends after the first of them, which had the templates.
+    while rig.outlet.sent.is_empty() {
+        rig.now_us += 50;
+        rig.forwarder.tend(rig.now_us, &mut rig.outlet);
+    }
+    assert_eq!(messages(&rig.outlet.take()), [1]);
+    rig.set(0, false);
+    rig.set(0, true);
+    rig.tend_until_sent();
+    let sent = rig.outlet.take();
+    assert!(is_templates(&sent[0].payload));
+    assert_eq!(messages(&sent), [2, 3]);
+}
