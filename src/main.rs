@@ -2,11 +2,13 @@
 
 #![forbid(unsafe_code)]
 
+mod analysis;
 mod balance;
 mod clock;
 mod collect;
 mod condition;
 mod config_file;
+mod dedupe;
 mod demo;
 mod doctor;
 mod flags;
@@ -56,6 +58,8 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Generate(flags) => generate::run(&flags),
         Command::Record(flags) => record::run(&flags),
         Command::Replay(flags) => replay::run(&flags),
+        Command::Dedupe(flags) => dedupe::run(&flags),
+        Command::Merge(flags) => dedupe::merge(&flags),
         Command::Doctor(flags) => doctor::run(&flags),
         Command::Demo(flags) => demo::run(&flags),
     }
