@@ -2,7 +2,7 @@
 //!
 //! Exporters are not labels, because the network could make any number of them: `/stats` tells by exporter.
 
-use forebay_router::{Reasons, RouteCounters, Status, Tally, TargetStatus};
+use forebay_router::{Counters, Reasons, RouteCounters, Status, Tally, TargetStatus};
 
 use super::stats::{version_name, versions_name};
 use crate::prometheus::{counter, header, line};
@@ -11,6 +11,23 @@ use crate::prometheus::{counter, header, line};
 pub(super) fn text(status: &Status) -> String {
     let total = status.total();
     let mut out = String::with_capacity(1 << 13);
+    sums(&mut out, status, &total);
+    reasons(&mut out, status, &total);
+    header(
+        &mut out,
+        "route_waiting",
+        "gauge",
+        "Datagrams that wait in the spool, also for what is no collector any more.",
+    );
+    line(&mut out, "route_waiting", total.waiting.datagrams);
+    by_version(&mut out, status);
+    by_route(&mut out, status);
+    by_target(&mut out, status);
+    tables(&mut out, status);
+    out
+}
+
+fn sums(out: &mut String, status: &Status, total: &Counters) {
     for (name, help, count) in [
         (
             "route_received_datagrams",
@@ -78,8 +95,12 @@ pub(super) fn text(status: &Status) -> String {
             status.reloads_failed,
         ),
     ] {
-        counter(&mut out, name, help, count);
+        counter(out, name, help, count);
     }
+}
+
+/// What was lost, and why.
+fn reasons(out: &mut String, status: &Status, total: &Counters) {
     for (name, help, reasons) in [
         (
             "route_rejected_datagrams",
@@ -97,31 +118,19 @@ pub(super) fn text(status: &Status) -> String {
             &total.copies_failed,
         ),
     ] {
-        header(&mut out, &format!("{name}_total"), "counter", help);
-        by_reason(&mut out, name, reasons);
+        header(out, &format!("{name}_total"), "counter", help);
+        by_reason(out, name, reasons);
     }
     header(
-        &mut out,
+        out,
         "receive_unreadable_packets_total",
         "counter",
         "Packets that were no whole datagram, by reason.",
     );
     for (reason, count) in status.unreadable() {
         let name = format!("receive_unreadable_packets_total{{reason=\"{reason}\"}}");
-        line(&mut out, &name, count);
+        line(out, &name, count);
     }
-    header(
-        &mut out,
-        "route_waiting",
-        "gauge",
-        "Datagrams that wait in the spool, also for what is no collector any more.",
-    );
-    line(&mut out, "route_waiting", total.waiting.datagrams);
-    by_version(&mut out, status);
-    by_route(&mut out, status);
-    by_target(&mut out, status);
-    tables(&mut out, status);
-    out
 }
 
 fn by_reason(out: &mut String, name: &str, reasons: &Reasons) {
