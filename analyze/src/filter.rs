@@ -9,7 +9,7 @@
 
 use arrow_array::RecordBatch;
 use arrow_buffer::BooleanBuffer;
-use forebay_store::{Family, FlowParts, FlowSchema};
+use forebay_store::{ColumnType, Family, FlowParts, FlowSchema};
 
 mod bind;
 mod bounds;
@@ -27,6 +27,7 @@ pub use literal::protocol_name;
 
 use bind::{Node, Test};
 use bounds::Bounds;
+use ranges::Ranges;
 
 /// A condition on flows.
 ///
@@ -54,6 +55,32 @@ impl Filter {
         let condition = parse::parse(text)?;
         let root = bind::bind(&condition, schema)?;
         Ok(Self { root })
+    }
+
+    /// Flows received from `from_us` on and before `to_us`, in microseconds since 1970.
+    pub fn received(from_us: Option<i64>, to_us: Option<i64>) -> Self {
+        let key = |us| u128::from(ranges::signed(us));
+        let from = from_us.map_or(0, key);
+        let within = match to_us {
+            None => Ranges::new([(from, u128::MAX)]),
+            Some(to) => Ranges::new(key(to).checked_sub(1).map(|last| (from, last))),
+        };
+        let test = Test::Number {
+            column: "received".to_owned(),
+            kind: ColumnType::Timestamp,
+            within,
+        };
+        Self {
+            root: Node::Test(test),
+        }
+    }
+
+    /// Both conditions.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            root: Node::All(vec![self.root, other.root]),
+        }
     }
 
     /// The columns that the condition needs, as far as a file has them.
