@@ -34,6 +34,8 @@ use settings::{Fixed, Settings, Source};
 const FILE_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(flags: Flags) -> Result<Outcome> {
+    // Before it is read: what is written meanwhile is a change.
+    let loaded = flags.config.as_deref().and_then(look_at);
     let mut settings = Settings::new(flags.clone())?;
     // Checked with the settings: this cannot fail now.
     let routing = Routing::new(&settings.routes, None)?;
@@ -58,7 +60,7 @@ pub(crate) fn run(flags: Flags) -> Result<Outcome> {
         router: Arc::clone(&router),
     });
     handle_signals(&control, &reload, grace)?;
-    watch_file(&control, &reload)?;
+    watch_file(&control, &reload, loaded)?;
     if let Some(listener) = http {
         let (watch, watch_too) = (router.watch(), router.watch());
         let control = Arc::clone(&control);
@@ -236,14 +238,17 @@ impl Reload {
 }
 
 /// Reloads when the configuration file has changed, and is not being written any more.
-fn watch_file(control: &Arc<Control>, reload: &Arc<Reload>) -> Result<()> {
+fn watch_file(
+    control: &Arc<Control>,
+    reload: &Arc<Reload>,
+    mut loaded: Option<FileState>,
+) -> Result<()> {
     let Some(path) = reload.flags.config.clone() else {
         return Ok(());
     };
     let (control, reload) = (Arc::clone(control), Arc::clone(reload));
     let run = move || {
-        let mut loaded = look_at(&path);
-        let mut before = loaded.clone();
+        let mut before = None;
         while !control.stopping() {
             thread::sleep(FILE_INTERVAL);
             let now = look_at(&path);
@@ -261,8 +266,10 @@ fn watch_file(control: &Arc<Control>, reload: &Arc<Reload>) -> Result<()> {
     Ok(())
 }
 
-/// What tells one state of a file from another.
-fn look_at(path: &Path) -> Option<(SystemTime, u64, PathBuf)> {
+/// What tells one state of a file from another: when it was changed, its length, and where it is.
+type FileState = (SystemTime, u64, PathBuf);
+
+fn look_at(path: &Path) -> Option<FileState> {
     let metadata = fs::metadata(path).ok()?;
     let at = fs::canonicalize(path).ok()?;
     Some((metadata.modified().ok()?, metadata.len(), at))
