@@ -6,7 +6,7 @@
 //! ```
 //!
 //! It owns all that it knows of its exporters, so it takes no lock. Nothing of it allocates, logs or reads a clock per
-//! datagram, except where a collector comes or goes.
+//! datagram, except where a collector comes or goes, and where an exporter or a template is new.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
