@@ -12,7 +12,7 @@ mod scatter;
 mod spill;
 mod store;
 
-pub(crate) use hash::{hash, secret};
+pub(crate) use hash::{SPREAD, hash, secret};
 pub(crate) use interner::Interner;
 pub(crate) use memory::Memory;
 pub use memory::{MemoryLimit, available_bytes};

@@ -66,13 +66,54 @@ impl Scatter {
         hashes: &[u64],
         deliver: &mut impl FnMut(usize, Vec<u64>) -> Result<Vec<u64>, E>,
     ) -> Result<(), E> {
-        for (row, &hash) in hashes.iter().enumerate() {
-            let partition = partition_of(hash, self.level);
-            let buffer = &mut self.buffers[partition];
-            buffer.extend(columns.iter().map(|column| column[row]));
-            if buffer.len() >= self.chunk_words {
-                *buffer = deliver(partition, std::mem::take(buffer))?;
+        // The rows that are usual are copied by code that knows how long they are: it takes half the time.
+        match columns.len() {
+            2 => self.spread_fixed::<2, E>(columns, hashes, deliver),
+            3 => self.spread_fixed::<3, E>(columns, hashes, deliver),
+            4 => self.spread_fixed::<4, E>(columns, hashes, deliver),
+            5 => self.spread_fixed::<5, E>(columns, hashes, deliver),
+            6 => self.spread_fixed::<6, E>(columns, hashes, deliver),
+            7 => self.spread_fixed::<7, E>(columns, hashes, deliver),
+            8 => self.spread_fixed::<8, E>(columns, hashes, deliver),
+            9 => self.spread_fixed::<9, E>(columns, hashes, deliver),
+            10 => self.spread_fixed::<10, E>(columns, hashes, deliver),
+            11 => self.spread_fixed::<11, E>(columns, hashes, deliver),
+            12 => self.spread_fixed::<12, E>(columns, hashes, deliver),
+            _ => {
+                for (row, &hash) in hashes.iter().enumerate() {
+                    self.put(columns.iter().map(|column| column[row]), hash, deliver)?;
+                }
+                Ok(())
             }
+        }
+    }
+
+    fn spread_fixed<const N: usize, E>(
+        &mut self,
+        columns: &[&[u64]],
+        hashes: &[u64],
+        deliver: &mut impl FnMut(usize, Vec<u64>) -> Result<Vec<u64>, E>,
+    ) -> Result<(), E> {
+        let columns: [&[u64]; N] = std::array::from_fn(|column| &columns[column][..hashes.len()]);
+        for (row, &hash) in hashes.iter().enumerate() {
+            // Straight to where they belong: by way of an array it would take twice the time.
+            self.put(columns.iter().map(|column| column[row]), hash, deliver)?;
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn put<E>(
+        &mut self,
+        row: impl Iterator<Item = u64>,
+        hash: u64,
+        deliver: &mut impl FnMut(usize, Vec<u64>) -> Result<Vec<u64>, E>,
+    ) -> Result<(), E> {
+        let partition = partition_of(hash, self.level);
+        let buffer = &mut self.buffers[partition];
+        buffer.extend(row);
+        if buffer.len() >= self.chunk_words {
+            *buffer = deliver(partition, std::mem::take(buffer))?;
         }
         Ok(())
     }
@@ -88,12 +129,7 @@ impl Scatter {
     ) -> Result<(), E> {
         for row in rows.chunks_exact(self.shape.words) {
             let hash = super::hash::hash(&row[..self.shape.key_words], SPREAD);
-            let partition = partition_of(hash, self.level);
-            let buffer = &mut self.buffers[partition];
-            buffer.extend_from_slice(row);
-            if buffer.len() >= self.chunk_words {
-                *buffer = deliver(partition, std::mem::take(buffer))?;
-            }
+            self.put(row.iter().copied(), hash, deliver)?;
         }
         Ok(())
     }

@@ -19,13 +19,15 @@ use super::key::{Key, PORT_CLASSES, Prefix, Source};
 use super::layout::Layout;
 use super::order::{Order, Row};
 use super::pack::{float_of, ordered};
-use super::runs::{Gathered, MergeBy, Merger};
+use super::runs::{MergeBy, Merger, Ranges};
 use super::value::Value;
 use crate::error::AnalyzeError;
 use crate::rows::Spill;
 
-/// The rows of a batch of the answer.
+/// The rows of a batch of the answer, about.
 const BATCH_ROWS: usize = 8192;
+/// So many batches are made ahead.
+const RANGES_PER_THREAD: usize = 2;
 
 /// What was read and found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -52,12 +54,20 @@ pub struct Answer {
     pub(super) order: Order,
     pub(super) layouts: Vec<Layout>,
     pub(super) spill: Spill,
-    pub(super) merger: Merger,
+    pub(super) rows: Rows,
     /// The rows that are still to come.
     pub(super) left: usize,
     pub(super) threads: usize,
     pub(super) counts: Counts,
     pub(super) ready: VecDeque<RecordBatch>,
+}
+
+/// Where the rows of the answer come from.
+pub(super) enum Rows {
+    /// From memory; and the range that comes next.
+    Ranges(Ranges, usize),
+    /// From runs, of which some were put aside.
+    Merged(Merger),
 }
 
 /// The columns of the answer.
@@ -86,48 +96,75 @@ impl Answer {
             order: &self.order,
             spill: &self.spill,
         };
-        let mut gathered = Vec::new();
-        for _ in 0..self.threads {
-            let rows = self.merger.take(BATCH_ROWS.min(self.left), &by)?;
-            let count = rows.len();
-            self.left -= count;
-            if count > 0 {
-                gathered.push(rows);
+        let shape = &self.shape;
+        let batches = match &mut self.rows {
+            Rows::Ranges(ranges, next) => {
+                let end = ranges.len().min(*next + RANGES_PER_THREAD * self.threads);
+                let ahead: Vec<usize> = (*next..end).collect();
+                *next = end;
+                let ranges = &*ranges;
+                each_aside(self.threads, &ahead, |range| {
+                    shape.batches(&ranges.rows(*range, &by))
+                })
             }
-        }
-        let (shape, layouts) = (&self.shape, &self.layouts);
-        let batches: Vec<_> = thread::scope(|scope| {
-            let (last, others) = match gathered.split_last() {
-                Some((last, others)) => (last, others),
-                None => return Vec::new(),
-            };
-            let threads: Vec<_> = others
-                .iter()
-                .map(|rows| scope.spawn(|| shape.batch(rows, layouts)))
-                .collect();
-            let own = shape.batch(last, layouts);
-            let others = threads.into_iter().map(|thread| match thread.join() {
-                Ok(batch) => batch,
-                Err(panic) => std::panic::resume_unwind(panic),
-            });
-            others
-                .collect::<Vec<_>>()
-                .into_iter()
-                .chain([own])
-                .collect()
-        });
-        for batch in batches {
-            self.ready.push_back(batch?);
+            Rows::Merged(merger) => {
+                let mut gathered = Vec::new();
+                for _ in 0..self.threads {
+                    let rows = merger.take(BATCH_ROWS, &by)?;
+                    gathered.extend((rows.len() > 0).then_some(rows));
+                }
+                let layouts = &self.layouts;
+                each_aside(self.threads, &gathered, |rows| {
+                    shape.batches(&rows.rows(layouts))
+                })
+            }
+        };
+        for batches in batches {
+            for batch in batches? {
+                let count = batch.num_rows().min(self.left);
+                self.left -= count;
+                if count > 0 {
+                    self.ready.push_back(batch.slice(0, count));
+                }
+            }
         }
         Ok(())
     }
+}
+
+/// What `make` makes of each of `items`, in order, on so many threads.
+fn each_aside<I: Sync, T: Send>(
+    threads: usize,
+    items: &[I],
+    make: impl Fn(&I) -> T + Sync,
+) -> Vec<T> {
+    let share = items.len().div_ceil(threads.max(1)).max(1);
+    let make = &make;
+    thread::scope(|scope| {
+        let all = |items: &[I]| items.iter().map(make).collect::<Vec<T>>();
+        let mut shares = items.chunks(share);
+        let own = shares.next();
+        let threads: Vec<_> = shares
+            .map(|items| scope.spawn(move || all(items)))
+            .collect();
+        let mut made = own.map_or_else(Vec::new, all);
+        for thread in threads {
+            match thread.join() {
+                Ok(others) => made.extend(others),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        made
+    })
 }
 
 impl Iterator for Answer {
     type Item = Result<RecordBatch, AnalyzeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        // A range is never empty.
         if self.ready.is_empty()
+            && self.left > 0
             && let Err(error) = self.refill()
         {
             self.left = 0;
@@ -156,10 +193,15 @@ impl Shape {
         }
     }
 
-    fn batch(&self, rows: &Gathered, layouts: &[Layout]) -> Result<RecordBatch, AnalyzeError> {
-        let rows = rows.rows(layouts);
-        let keys = (0..self.keys.len()).map(|place| self.key(place, &rows));
-        let values = self.values.iter().map(|value| value_column(*value, &rows));
+    fn batches(&self, rows: &[Row<'_>]) -> Result<Vec<RecordBatch>, AnalyzeError> {
+        rows.chunks(2 * BATCH_ROWS)
+            .map(|rows| self.batch(rows))
+            .collect()
+    }
+
+    fn batch(&self, rows: &[Row<'_>]) -> Result<RecordBatch, AnalyzeError> {
+        let keys = (0..self.keys.len()).map(|place| self.key(place, rows));
+        let values = self.values.iter().map(|value| value_column(*value, rows));
         let columns = keys.chain(values).collect();
         Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
     }

@@ -9,14 +9,12 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::distinct::Counting;
 use super::layout::{Class, Layout};
 use super::table::{Merge, Overflowed, Table};
 use crate::error::AnalyzeError;
 use crate::rows::{Extent, Memory, PARTITIONS, Scatter, Shape, Spill, chunk_rows};
 use crate::scan::Control;
-
-/// The words of a row of what is counted as different, behind the key: see [`super::distinct`].
-pub(super) const DISTINCT_WORDS: usize = 3;
 
 /// So many rows wait at least, and at most, before they are added to their table.
 const PENDING_ROWS: usize = 4096;
@@ -31,6 +29,7 @@ pub(super) struct Shared<'a> {
     pub(super) workers: usize,
     pub(super) seed: u64,
     pub(super) control: &'a Control,
+    pub(super) counting: Counting,
     /// An overflow, in words.
     pub(super) overflow: &'a (dyn Fn(Class, Overflowed) -> AnalyzeError + Sync),
 }
@@ -108,7 +107,7 @@ impl Stream {
             drop(pending);
             let mut held = lock(&part.held);
             let held = held.get_or_insert_with(|| Held {
-                table: Table::new(self.merge.clone(), shared.seed),
+                table: Table::new(self.merge, shared.seed),
                 extents: Vec::new(),
             });
             self.add(shared, &mut held.table, &chunks)?;
@@ -162,7 +161,7 @@ impl Stream {
         let mut held = lock(&part.held);
         let pending = std::mem::take(&mut *lock(&part.pending));
         let held = held.get_or_insert_with(|| Held {
-            table: Table::new(self.merge.clone(), shared.seed),
+            table: Table::new(self.merge, shared.seed),
             extents: Vec::new(),
         });
         let waiting = pending.chunks.iter().map(Vec::as_slice);
@@ -181,7 +180,7 @@ impl Stream {
         let pending = std::mem::take(&mut *lock(&part.pending));
         let (table, extents) = match held {
             Some(held) => (held.table, held.extents),
-            None => (Table::new(self.merge.clone(), shared.seed), Vec::new()),
+            None => (Table::new(self.merge, shared.seed), Vec::new()),
         };
         Contents {
             table,
@@ -264,10 +263,10 @@ impl<'a> Engine<'a> {
                 words: layout.words,
             };
             let counts = layout.values.distinct.iter().any(Option::is_some);
-            let words = layout.key_words + DISTINCT_WORDS;
+            let words = layout.key_words + shared.counting.words();
             let distinct = counts.then(|| {
                 let shape = Shape { words, ..shape };
-                Stream::new(layout.class, shape, Merge::distinct(words), shared)
+                Stream::new(layout.class, shape, shared.counting.merge(words), shared)
             });
             Lane {
                 layout: layout.clone(),
@@ -377,25 +376,14 @@ impl<'a> Engine<'a> {
         let mut table = streams.groups.gather(self.shared, groups)?;
         if let Some((stream, contents)) = distinct {
             let different = stream.gather(self.shared, contents)?;
-            count(&streams.layout, &mut table, &different);
+            let counting = self.shared.counting;
+            counting.count(&streams.layout, &mut table, &different);
             self.shared.memory.give(different.bytes());
         }
         let bytes = table.bytes();
         let told = tell(&streams.layout, table.into_rows());
         self.shared.memory.give(bytes);
         told
-    }
-}
-
-/// Counts the different values of each group.
-fn count(layout: &Layout, table: &mut Table, different: &Table) {
-    let words = layout.key_words + DISTINCT_WORDS;
-    for row in different.rows().chunks_exact(words) {
-        let (key, value) = row.split_at(layout.key_words);
-        let word = super::distinct::counted(value[0]).and_then(|kind| layout.values.distinct[kind]);
-        if let (Some(word), Some(start)) = (word, table.find(key)) {
-            table.rows_mut()[start + word] += 1;
-        }
     }
 }
 

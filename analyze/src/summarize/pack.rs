@@ -46,11 +46,14 @@ impl<'a> Packer<'a> {
     /// The rows of `view`, which are all of the layout's class.
     pub(super) fn pack<'b>(&'b mut self, view: View<'b>) -> Result<Columns<'b>, AnalyzeError> {
         let rows = view.rows();
-        for word in &mut self.words {
-            word.clear();
-            word.resize(rows, 0);
+        let values = self.layout.values;
+        for (place, word) in self.words.iter_mut().enumerate() {
+            if place < self.layout.key_words || values.meta == Some(place) {
+                word.clear();
+            }
+            // The other values are put below; nobody changes what is the same in every flow.
+            word.resize(rows, u64::from(place == values.flows));
         }
-        self.words[self.layout.values.flows].fill(1);
         for (key, field) in self.packing.keys.iter().zip(&self.layout.fields) {
             if let Some(field) = field {
                 self.key(view, key, *field)?;
@@ -185,11 +188,14 @@ impl<'a> Packer<'a> {
             let column = view.primitive::<UInt64Type>(name)?;
             self.seen(bit, column);
             match (column, rates) {
-                (None, _) => {}
+                (None, _) => self.words[word].fill(0),
                 (Some(column), None) if column.null_count() == 0 => {
                     borrowed.push((word, column.values().as_ref()));
                 }
-                (Some(column), None) => or(&mut self.words[word], Some(column), |value| value),
+                (Some(column), None) => {
+                    self.words[word].fill(0);
+                    or(&mut self.words[word], Some(column), |value| value);
+                }
                 (Some(column), Some(rates)) => self.scaled(word, name, column, rates)?,
             }
         }

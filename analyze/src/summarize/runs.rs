@@ -157,6 +157,90 @@ impl MergeBy<'_> {
     }
 }
 
+/// Rows that are all in memory, cut into ranges that can be put in order side by side.
+pub(super) struct Ranges {
+    runs: Vec<(usize, Vec<u64>)>,
+    /// A range is of the rows whose rank is from one of these up to the next.
+    starts: Vec<u64>,
+}
+
+/// Of so many rows of a run one tells where ranges may begin.
+const SAMPLE_ROWS: usize = 256;
+/// About so many rows are a range.
+const RANGE_ROWS: usize = 8192;
+
+impl Ranges {
+    /// Cuts `runs` into ranges, unless one was put aside: then it gives them back.
+    pub(super) fn new(runs: Vec<Run>, by: &MergeBy<'_>) -> Result<Self, Vec<Run>> {
+        if runs.iter().any(|run| matches!(run.rows, Rows::Aside(_))) {
+            return Err(runs);
+        }
+        let held = |run: Run| match run.rows {
+            Rows::Held(rows) => Some((run.lane, rows)),
+            Rows::Aside(_) => None,
+        };
+        let runs: Vec<(usize, Vec<u64>)> = runs.into_iter().filter_map(held).collect();
+        let mut samples: Vec<u64> = runs
+            .iter()
+            .flat_map(|(lane, rows)| {
+                let layout = &by.layouts[*lane];
+                let rows = rows.chunks_exact(layout.words).step_by(SAMPLE_ROWS);
+                rows.map(|words| by.order.rank(Row { layout, words }))
+            })
+            .collect();
+        samples.sort_unstable();
+        let mut starts: Vec<u64> = samples
+            .into_iter()
+            .step_by(RANGE_ROWS / SAMPLE_ROWS)
+            .collect();
+        starts.dedup();
+        if let Some(first) = starts.first_mut() {
+            *first = 0;
+        }
+        Ok(Self { runs, starts })
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// The rows of a range, in order.
+    pub(super) fn rows<'a>(&'a self, range: usize, by: &MergeBy<'a>) -> Vec<Row<'a>> {
+        let (first, end) = (self.starts[range], self.starts.get(range + 1).copied());
+        let mut ranked: Vec<(u64, Row<'a>)> = Vec::with_capacity(2 * RANGE_ROWS);
+        for (lane, rows) in &self.runs {
+            let layout = &by.layouts[*lane];
+            let count = rows.len() / layout.words;
+            let row = |number: usize| Row {
+                layout,
+                words: &rows[number * layout.words..(number + 1) * layout.words],
+            };
+            let start = first_of(count, |number| by.order.rank(row(number)) >= first);
+            let ranks = (start..count).map(|number| (by.order.rank(row(number)), row(number)));
+            ranked.extend(ranks.take_while(|(rank, _)| end.is_none_or(|end| *rank < end)));
+        }
+        ranked.sort_unstable_by(|one, other| {
+            let by_rank = one.0.cmp(&other.0);
+            by_rank.then_with(|| by.order.compare(one.1, other.1))
+        });
+        ranked.into_iter().map(|(_, row)| row).collect()
+    }
+}
+
+/// The first of `count` numbers from which on `is_there` says so.
+fn first_of(count: usize, is_there: impl Fn(usize) -> bool) -> usize {
+    let (mut from, mut to) = (0, count);
+    while from < to {
+        let middle = from + (to - from) / 2;
+        match is_there(middle) {
+            true => to = middle,
+            false => from = middle + 1,
+        }
+    }
+    from
+}
+
 /// Takes the rows of runs in order: a heap of runs by their next rows.
 pub(super) struct Merger {
     heap: Vec<Cursor>,

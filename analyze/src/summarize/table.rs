@@ -1,6 +1,6 @@
 //! The groups of a partition: rows, found by their key.
 
-use super::layout::{Layout, Words};
+use super::layout::Layout;
 use crate::rows::hash;
 
 /// Bits of a slot for the row's number, plus one; the others are of its hash.
@@ -10,21 +10,28 @@ const SLOTS_MIN: usize = 256;
 /// So many rows are looked for side by side, so that their cache misses are, too.
 const BLOCK: usize = 16;
 
-/// How two rows of one key become one.
-#[derive(Debug, Clone, Default)]
+/// How two rows of one key become one. Words that are not named stay as they are.
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Merge {
     key_words: usize,
     words: usize,
-    values: Words,
+    or: Option<usize>,
+    add: [Option<usize>; 3],
+    least: Option<usize>,
+    greatest: Option<usize>,
 }
 
 impl Merge {
-    /// For groups of that layout.
+    /// For groups of that layout. Where something is counted, that is filled in later.
     pub(super) fn groups(layout: &Layout) -> Self {
+        let values = &layout.values;
         Self {
             key_words: layout.key_words,
             words: layout.words,
-            values: layout.values,
+            or: values.meta,
+            add: [Some(values.flows), values.packets, values.bytes],
+            least: values.first,
+            greatest: values.last,
         }
     }
 
@@ -33,35 +40,37 @@ impl Merge {
         Self {
             key_words: words,
             words,
-            values: Words::default(),
+            ..Self::default()
+        }
+    }
+
+    /// For rows of which the last word is no key, and the greatest is kept.
+    pub(super) fn greatest(words: usize) -> Self {
+        Self {
+            key_words: words - 1,
+            words,
+            greatest: Some(words - 1),
+            ..Self::default()
         }
     }
 
     /// Adds `row` to `group`; the word that does not hold the sum.
     #[inline(always)]
     fn merge(&self, group: &mut [u64], row: &[u64]) -> Result<(), usize> {
-        if group.len() == self.key_words {
-            return Ok(());
-        }
-        let values = &self.values;
-        if let Some(word) = values.meta {
+        if let Some(word) = self.or {
             group[word] |= row[word];
         }
-        // Where something was counted, that is filled in later.
-        for word in [Some(values.flows), values.packets, values.bytes]
-            .into_iter()
-            .flatten()
-        {
+        for word in self.add.into_iter().flatten() {
             let (sum, overflows) = group[word].overflowing_add(row[word]);
             if overflows {
                 return Err(word);
             }
             group[word] = sum;
         }
-        if let Some(word) = values.first {
+        if let Some(word) = self.least {
             group[word] = (group[word] as i64).min(row[word] as i64) as u64;
         }
-        if let Some(word) = values.last {
+        if let Some(word) = self.greatest {
             group[word] = (group[word] as i64).max(row[word] as i64) as u64;
         }
         Ok(())
@@ -138,16 +147,21 @@ impl Table {
         key_words: usize,
         words: usize,
     ) -> Result<(), Overflowed> {
-        let mut hashes = [0; BLOCK];
+        let mut near = [(0, 0); BLOCK];
         for block in rows.chunks(BLOCK * words) {
             self.reserve(block.len() / words);
             let mask = self.slots.len() - 1;
-            for (hash_of, row) in hashes.iter_mut().zip(block.chunks_exact(words)) {
-                *hash_of = hash(&row[..key_words], self.seed);
-                // Looked at now so that it is near when it is needed.
-                std::hint::black_box(self.slots[*hash_of as usize & mask]);
+            // What is looked at now is near when it is needed.
+            for (near, row) in near.iter_mut().zip(block.chunks_exact(words)) {
+                let hash = hash(&row[..key_words], self.seed);
+                *near = (hash, self.slots[hash as usize & mask]);
             }
-            for (&hash, row) in hashes.iter().zip(block.chunks_exact(words)) {
+            for (_, slot) in &near[..block.len() / words] {
+                if let Some(number) = (slot & NUMBER).checked_sub(1) {
+                    std::hint::black_box(self.rows[number as usize * words]);
+                }
+            }
+            for (&(hash, _), row) in near.iter().zip(block.chunks_exact(words)) {
                 self.add(hash, row, key_words, words)?;
             }
         }

@@ -283,3 +283,220 @@ proptest! {
         prop_assert_eq!(&files.summarize(&summary, 2).expect("summarizes"), &told);
     }
 }
+
+/// Flows of one exporter: source, packets, bytes.
+fn flows(rows: &[(u32, u64, u64)]) -> Table {
+    let flow = |&(source, packets, bytes): &(u32, u64, u64)| {
+        Flow::from([
+            ("src_ipv4", Cell::Number(source.into())),
+            ("packets", Cell::Number(packets)),
+            ("bytes", Cell::Number(bytes)),
+        ])
+    };
+    vec![(Family::Ipv4, rows.iter().map(flow).collect())]
+}
+
+fn by_source() -> Summary {
+    Summary {
+        by: keys(&["src_addr"]),
+        values: vec![Value::Bytes, Value::Packets],
+        memory: MemoryLimit(1 << 30),
+        ..Summary::default()
+    }
+}
+
+fn rows_of(told: &Told) -> Vec<Vec<&str>> {
+    told.iter()
+        .map(|row| row.iter().map(String::as_str).collect())
+        .collect()
+}
+
+#[test]
+fn the_top_is_sorted_and_ties_are_in_the_order_of_keys() {
+    let table = flows(&[(4, 1, 10), (3, 2, 30), (2, 9, 30), (1, 5, 20), (3, 5, 0)]);
+    let files = Files::new(&table, Form::Parquet);
+    let mut summary = by_source();
+    summary.top = Some(3);
+    for threads in [1, 3] {
+        let told = files.summarize(&summary, threads).expect("summarizes");
+        assert_eq!(
+            rows_of(&told),
+            [
+                ["0.0.0.2", "30", "9"],
+                ["0.0.0.3", "30", "7"],
+                ["0.0.0.1", "20", "5"]
+            ]
+        );
+    }
+    summary.top = None;
+    for (sort, expected) in [
+        ("packets", ["0.0.0.2", "0.0.0.3", "0.0.0.1", "0.0.0.4"]),
+        ("packets:asc", ["0.0.0.4", "0.0.0.1", "0.0.0.3", "0.0.0.2"]),
+        ("-src_addr", ["0.0.0.4", "0.0.0.3", "0.0.0.2", "0.0.0.1"]),
+        ("src_addr", ["0.0.0.1", "0.0.0.2", "0.0.0.3", "0.0.0.4"]),
+        // Not in the answer.
+        ("flows", ["0.0.0.3", "0.0.0.1", "0.0.0.2", "0.0.0.4"]),
+    ] {
+        summary.sort = vec![Sort::parse(sort)];
+        let told = files.summarize(&summary, 2).expect("summarizes");
+        let sources: Vec<&str> = told.iter().map(|row| row[0].as_str()).collect();
+        assert_eq!(sources, expected, "{sort}");
+    }
+    summary.sort = vec![Sort::parse("bytes:asc"), Sort::parse("packets")];
+    summary.top = Some(0);
+    assert!(files.summarize(&summary, 2).expect("summarizes").is_empty());
+}
+
+#[test]
+fn groups_with_less_are_left_out() {
+    let files = Files::new(
+        &flows(&[(1, 1, 10), (1, 1, 10), (2, 5, 19), (3, 1, 20)]),
+        Form::Kept,
+    );
+    let mut summary = by_source();
+    summary.least = vec![(Value::Bytes, 20)];
+    let told = files.summarize(&summary, 2).expect("summarizes");
+    assert_eq!(
+        rows_of(&told),
+        [["0.0.0.1", "20", "2"], ["0.0.0.3", "20", "1"]]
+    );
+    summary.least.push((Value::Flows, 2));
+    let told = files.summarize(&summary, 2).expect("summarizes");
+    assert_eq!(rows_of(&told), [["0.0.0.1", "20", "2"]]);
+}
+
+#[test]
+fn a_sum_that_does_not_fit_is_an_error_with_its_key() {
+    let most = u64::MAX;
+    let table = flows(&[
+        (1, most, 1),
+        (2, 1, most - 1),
+        (2, 1, 1),
+        (3, 1, most),
+        (3, 1, 0),
+    ]);
+    let files = Files::new(&table, Form::Kept);
+    let mut summary = by_source();
+    let told = files.summarize(&summary, 1).expect("just fits");
+    assert_eq!(told[1][1], most.to_string());
+    let table = flows(&[(1, 1, 1), (2, 1, most), (3, 5, 5), (2, 1, 1)]);
+    let files = Files::new(&table, Form::Kept);
+    for memory in [1 << 30, 0] {
+        summary.memory = MemoryLimit(memory);
+        let error = files
+            .summarize(&summary, 2)
+            .expect_err("does not fit")
+            .to_string();
+        assert!(
+            error.starts_with("bytes of src_addr 0.0.0.2 is more"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn sampled_flows_count_as_often_as_they_were_sampled() {
+    let (_, mut rows) = flows(&[(1, 2, 10), (1, 3, 20), (1, 4, 30)]).remove(0);
+    rows[0].insert("sampling_rate", Cell::Number(100));
+    rows[1].insert("sampling_rate", Cell::Number(1));
+    let files = Files::new(&vec![(Family::Ipv4, rows.clone())], Form::Kept);
+    let mut summary = by_source();
+    summary.scale_sampling = true;
+    let told = files.summarize(&summary, 1).expect("summarizes");
+    assert_eq!(rows_of(&told), [["0.0.0.1", "1050", "207"]]);
+    rows[2].insert("sampling_rate", Cell::Number(u32::MAX.into()));
+    rows[2].insert("bytes", Cell::Number(1 << 33));
+    let files = Files::new(&vec![(Family::Ipv4, rows)], Form::Kept);
+    let error = files
+        .summarize(&summary, 1)
+        .expect_err("does not fit")
+        .to_string();
+    assert!(error.contains("sampled one in 4294967295"), "{error}");
+}
+
+#[test]
+fn many_groups_are_told_whole_and_in_order_however_little_memory_there_is() {
+    let rows: Vec<(u32, u64, u64)> = (0..40_000)
+        .map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 18, 1, u64::from(n)))
+        .collect();
+    let files = Files::new(&flows(&rows), Form::Kept);
+    let mut summary = by_source();
+    summary.values.push(Value::SrcCount);
+    let told = files.summarize(&summary, 2).expect("summarizes");
+    assert!(
+        told.len() > 10_000
+            && told.is_sorted_by_key(|row| {
+                row[0].parse::<std::net::Ipv4Addr>().expect("an address")
+            })
+    );
+    for memory in [1 << 20, 1 << 17, 1 << 12] {
+        summary.memory = MemoryLimit(memory);
+        assert!(
+            files.summarize(&summary, 2).expect("summarizes") == told,
+            "{memory}"
+        );
+    }
+    let left = std::fs::read_dir(files.dir.path()).expect("lists");
+    let left = left.filter(|entry| !entry.as_ref().is_ok_and(|entry| entry.path().is_dir()));
+    assert_eq!(left.count(), 0);
+}
+
+#[test]
+fn an_estimate_is_near_and_the_same_however_it_was_made() {
+    let rows: Vec<(u32, u64, u64)> = (0..30_000).map(|n| (n, 1, 1)).collect();
+    let files = Files::new(&flows(&rows), Form::Kept);
+    let mut summary = Summary {
+        by: Vec::new(),
+        values: vec![Value::SrcCount, Value::DstCount, Value::Exporters],
+        approx: true,
+        memory: MemoryLimit(1 << 30),
+        ..Summary::default()
+    };
+    let told = files.summarize(&summary, 1).expect("summarizes");
+    let count: u64 = told[0][0].parse().expect("a number");
+    assert!((28_500..31_500).contains(&count), "{count}");
+    assert_eq!(told[0][1..], ["0", "1"]);
+    summary.memory = MemoryLimit(0);
+    assert_eq!(files.summarize(&summary, 3).expect("summarizes"), told);
+}
+
+#[test]
+fn a_filter_chooses_and_what_is_asked_must_make_sense() {
+    let files = Files::new(&flows(&[(1, 1, 10), (2, 5, 19)]), Form::Parquet);
+    let mut summary = by_source();
+    let filter = Filter::parse("packets > 1", &FlowSchema::default()).expect("a filter");
+    summary.filter = Some(filter);
+    let told = files.summarize(&summary, 1).expect("summarizes");
+    assert_eq!(rows_of(&told), [["0.0.0.2", "19", "5"]]);
+    let refused = |change: &dyn Fn(&mut Summary)| {
+        let mut summary = by_source();
+        change(&mut summary);
+        files
+            .summarize(&summary, 1)
+            .expect_err("makes no sense")
+            .to_string()
+    };
+    assert!(refused(&|s| s.values.clear()).contains("no value"));
+    assert!(refused(&|s| s.values.push(Value::Bytes)).contains("\"bytes\" is asked for twice"));
+    assert!(refused(&|s| s.sort = vec![Sort::parse("src_adr")]).contains("\"src_addr\""));
+    assert!(refused(&|s| s.least = vec![(Value::First, 1)]).contains("\"first\" is no number"));
+}
+
+#[test]
+fn a_configured_column_that_a_file_lacks_is_null() {
+    let files = Files::new(&flows(&[(1, 1, 10)]), Form::Kept);
+    let mut inputs =
+        Inputs::open(&files.paths, InputOptions::default(), &Control::default()).expect("opens");
+    let mut schema = FlowSchema::default();
+    schema
+        .add("port", forebay_store::ColumnType::U64)
+        .expect("a name");
+    let summary = Summary {
+        by: vec![Key::parse("port", &schema).expect("a key")],
+        values: vec![Value::Flows],
+        ..Summary::default()
+    };
+    let mut answer = summarize(&mut inputs, &summary, &Control::default()).expect("summarizes");
+    let batch = answer.next().expect("has groups").expect("reads");
+    assert_eq!((batch.num_rows(), batch.column(0).null_count()), (1, 1));
+}
