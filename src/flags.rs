@@ -2,7 +2,10 @@
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{balance, collect, dedupe, demo, doctor, generate, inspect, print, record, replay, route};
+use crate::{
+    balance, collect, dedupe, demo, doctor, generate, inspect, print, record, replay, route,
+    summarize,
+};
 
 /// NetFlow v5, v9 and IPFIX at the rate the network exports them: every datagram accounted for, every flow in a file
 /// that any analytics engine reads.
@@ -30,6 +33,7 @@ pub(crate) enum Command {
     Replay(Box<replay::Flags>),
     Dedupe(Box<dedupe::Flags>),
     Merge(dedupe::MergeFlags),
+    Summarize(Box<summarize::Flags>),
     Doctor(doctor::Flags),
     Demo(demo::Flags),
 }

@@ -26,8 +26,10 @@ mod replay;
 mod route;
 mod show;
 mod signals;
+mod summarize;
 mod time;
 mod units;
+mod whole_file;
 mod workers;
 
 use std::process::ExitCode;
@@ -60,6 +62,7 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Replay(flags) => replay::run(&flags),
         Command::Dedupe(flags) => dedupe::run(&flags),
         Command::Merge(flags) => dedupe::merge(&flags),
+        Command::Summarize(flags) => summarize::run(&flags),
         Command::Doctor(flags) => doctor::run(&flags),
         Command::Demo(flags) => demo::run(&flags),
     }

@@ -52,17 +52,10 @@ impl Rfc3339 {
 
     /// Appends the time to `out`: the way for millions of them.
     pub(crate) fn write_to(self, out: &mut Vec<u8>) {
-        let (year, month, day) = civil(self.seconds.div_euclid(DAY_SECONDS));
+        write_date(self.seconds.div_euclid(DAY_SECONDS), out);
         // 0 to 86,399.
         let second = self.seconds.rem_euclid(DAY_SECONDS) as u32;
-        if let Ok(year @ 0..=9999) = u32::try_from(year) {
-            put(out, year, 4);
-        } else {
-            out.extend(format!("{year:+}").bytes());
-        }
         for (separator, value) in [
-            (b'-', month),
-            (b'-', day),
             (b'T', second / 3600),
             (b':', second / 60 % 60),
             (b':', second % 60),
@@ -84,6 +77,20 @@ impl fmt::Display for Rfc3339 {
         let mut text = Vec::with_capacity(30);
         self.write_to(&mut text);
         f.write_str(&String::from_utf8_lossy(&text))
+    }
+}
+
+/// Appends a day since 1970-01-01 as `2026-11-21`.
+pub(crate) fn write_date(day: i64, out: &mut Vec<u8>) {
+    let (year, month, day) = civil(day);
+    if let Ok(year @ 0..=9999) = u32::try_from(year) {
+        put(out, year, 4);
+    } else {
+        out.extend(format!("{year:+}").bytes());
+    }
+    for value in [month, day] {
+        out.push(b'-');
+        put(out, value, 2);
     }
 }
 

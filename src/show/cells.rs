@@ -7,17 +7,18 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use anyhow::{Result, bail};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Float64Type, Int32Type, Int64Type, TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type,
-    UInt64Type,
+    Date32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType, UInt8Type, UInt16Type,
+    UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_array::{
-    BinaryArray, FixedSizeBinaryArray, Float64Array, Int32Array, Int64Array, StringArray,
-    TimestampMicrosecondArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
+    BinaryArray, Date32Array, FixedSizeBinaryArray, Float64Array, Int32Array, Int64Array,
+    ListArray, StringArray, TimestampMicrosecondArray, UInt8Array, UInt16Array, UInt32Array,
+    UInt64Array,
 };
 use arrow_schema::{DataType, TimeUnit};
 
-use crate::time::Rfc3339;
+use crate::time::{Rfc3339, write_date};
 
 /// The shown columns of a batch.
 pub(crate) struct Batch<'b> {
@@ -41,12 +42,15 @@ pub(crate) enum Values<'b> {
     I64(&'b Int64Array),
     F64(&'b Float64Array),
     Time(&'b TimestampMicrosecondArray),
+    Date(&'b Date32Array),
     Ipv4(&'b UInt32Array),
     Ipv6(&'b FixedSizeBinaryArray),
     Mac(&'b FixedSizeBinaryArray),
     Text(&'b StringArray),
     Octets(&'b BinaryArray),
     Named(&'b Int32Array, &'b StringArray),
+    /// A list of the latter.
+    Several(&'b ListArray, &'b Int32Array, &'b StringArray),
 }
 
 /// How a value is quoted where that matters.
@@ -122,6 +126,7 @@ impl<'b> Values<'b> {
             DataType::Timestamp(TimeUnit::Microsecond, _) => {
                 Self::Time(array.as_primitive::<TimestampMicrosecondType>())
             }
+            DataType::Date32 => Self::Date(array.as_primitive::<Date32Type>()),
             DataType::FixedSizeBinary(16) => Self::Ipv6(array.as_fixed_size_binary()),
             DataType::FixedSizeBinary(6) => Self::Mac(array.as_fixed_size_binary()),
             DataType::Utf8 => Self::Text(array.as_string()),
@@ -130,6 +135,12 @@ impl<'b> Values<'b> {
                 let dictionary = array.as_dictionary_opt::<Int32Type>()?;
                 let names = dictionary.values().as_string_opt()?;
                 Self::Named(dictionary.keys(), names)
+            }
+            DataType::List(_) => {
+                let lists = array.as_list_opt::<i32>()?;
+                let dictionary = lists.values().as_dictionary_opt::<Int32Type>()?;
+                let names = dictionary.values().as_string_opt()?;
+                Self::Several(lists, dictionary.keys(), names)
             }
             _ => return None,
         })
@@ -145,10 +156,12 @@ impl<'b> Values<'b> {
             // No number is no value: JSON has no word for it.
             Self::F64(array) => array.is_null(row) || !array.value(row).is_finite(),
             Self::Time(array) => array.is_null(row),
+            Self::Date(array) => array.is_null(row),
             Self::Ipv6(array) | Self::Mac(array) => array.is_null(row),
             Self::Text(array) => array.is_null(row),
             Self::Octets(array) => array.is_null(row),
             Self::Named(keys, _) => keys.is_null(row),
+            Self::Several(lists, ..) => lists.is_null(row),
         }
     }
 
@@ -160,10 +173,13 @@ impl<'b> Values<'b> {
             | Self::U64(_)
             | Self::I64(_)
             | Self::F64(_) => Kind::Number,
-            Self::Time(_) | Self::Ipv4(_) | Self::Ipv6(_) | Self::Mac(_) | Self::Octets(_) => {
-                Kind::Plain
-            }
-            Self::Text(_) | Self::Named(..) => Kind::Text,
+            Self::Time(_)
+            | Self::Date(_)
+            | Self::Ipv4(_)
+            | Self::Ipv6(_)
+            | Self::Mac(_)
+            | Self::Octets(_) => Kind::Plain,
+            Self::Text(_) | Self::Named(..) | Self::Several(..) => Kind::Text,
         }
     }
 
@@ -204,17 +220,29 @@ impl<'b> Values<'b> {
                 Rfc3339::from_us(array.value(row)).write_to(out);
                 Ok(())
             }
+            Self::Date(array) => {
+                write_date(array.value(row).into(), out);
+                Ok(())
+            }
             Self::Text(array) => out.write_all(array.value(row).as_bytes()),
-            Self::Named(keys, names) => {
-                let key = usize::try_from(keys.value(row)).unwrap_or(usize::MAX);
-                let name = if key < names.len() {
-                    names.value(key)
-                } else {
-                    ""
-                };
-                out.write_all(name.as_bytes())
+            Self::Named(keys, names) => out.write_all(named(keys, names, row).as_bytes()),
+            Self::Several(lists, keys, names) => {
+                let ends = [row, row + 1].map(|place| lists.value_offsets().get(place).copied());
+                let [start, end] = ends.map(|end| end.map_or(0, |end| end as usize));
+                let texts: Vec<&str> = (start..end).map(|at| named(keys, names, at)).collect();
+                out.write_all(texts.join(" ").as_bytes())
             }
         };
+    }
+}
+
+/// The text that a key stands for.
+fn named<'n>(keys: &Int32Array, names: &'n StringArray, row: usize) -> &'n str {
+    let key = usize::try_from(keys.value(row)).unwrap_or(usize::MAX);
+    if key < names.len() {
+        names.value(key)
+    } else {
+        ""
     }
 }
 

@@ -13,4 +13,5 @@ mod record;
 mod replay;
 mod route;
 mod search;
+mod summarize;
 mod support;

@@ -1,0 +1,167 @@
+//! Where an answer goes, and in which form.
+
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use arrow_array::RecordBatch;
+use arrow_schema::{DataType, SchemaRef};
+use forebay_store::{TableFormat, TableWriter};
+
+use super::Format;
+use crate::outcome::WrongUsage;
+use crate::show::cells::Batch;
+use crate::show::table::{Source, Table};
+use crate::show::{csv, json};
+use crate::whole_file::WholeFile;
+
+const BUFFER: usize = 1 << 16;
+
+/// What is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Text(Format),
+    Columns(TableFormat),
+}
+
+/// Where an answer goes, before there is one.
+pub(super) enum Output {
+    Standard(Format),
+    File {
+        whole: WholeFile,
+        path: PathBuf,
+        form: Form,
+    },
+}
+
+impl Output {
+    /// A file of the form that its name tells, or standard output. The file is begun at once: a place that cannot be
+    /// written to is known before anything is read.
+    pub(super) fn new(format: Option<Format>, path: Option<&Path>) -> Result<Self> {
+        let Some(path) = path else {
+            return Ok(Self::Standard(format.unwrap_or(Format::Table)));
+        };
+        let form = match format {
+            Some(format) => Form::Text(format),
+            None => form_of(path)?,
+        };
+        Ok(Self::File {
+            whole: WholeFile::create(path)?,
+            path: path.to_owned(),
+            form,
+        })
+    }
+
+    /// Writes the answer: how many rows it has. A file has its name only then.
+    pub(super) fn write(
+        self,
+        schema: &SchemaRef,
+        batches: impl Iterator<Item = Result<RecordBatch>>,
+    ) -> Result<u64> {
+        match self {
+            Self::Standard(format) => {
+                let out = BufWriter::with_capacity(BUFFER, io::stdout().lock());
+                write_text(format, out, schema, batches, Into::into)
+            }
+            Self::File { whole, path, form } => {
+                let rows = match form {
+                    Form::Text(format) => {
+                        let out = BufWriter::with_capacity(BUFFER, whole.file()?);
+                        let told = |error: io::Error| {
+                            let what = format!("cannot write {}", path.display());
+                            anyhow::Error::new(error).context(what)
+                        };
+                        write_text(format, out, schema, batches, told)?
+                    }
+                    Form::Columns(format) => {
+                        let mut writer = TableWriter::new(whole.file()?, &path, format, schema)?;
+                        let mut rows = 0;
+                        for batch in batches {
+                            let batch = batch?;
+                            rows += batch.num_rows() as u64;
+                            writer.write(&batch)?;
+                        }
+                        writer.finish()?;
+                        rows
+                    }
+                };
+                whole.finish()?;
+                Ok(rows)
+            }
+        }
+    }
+}
+
+fn form_of(path: &Path) -> Result<Form> {
+    let extension = path.extension().unwrap_or_default();
+    Ok(match extension.to_str().unwrap_or_default() {
+        "csv" => Form::Text(Format::Csv),
+        "json" | "jsonl" | "ndjson" => Form::Text(Format::Json),
+        "txt" => Form::Text(Format::Table),
+        "parquet" => Form::Columns(TableFormat::Parquet),
+        "arrow" => Form::Columns(TableFormat::Arrow),
+        _ => {
+            let what = format!(
+                "{} tells no form by its ending: use .csv, .jsonl, .parquet, .arrow or .txt, or --format",
+                path.display()
+            );
+            return Err(WrongUsage(what).into());
+        }
+    })
+}
+
+fn write_text(
+    format: Format,
+    mut out: impl Write,
+    schema: &SchemaRef,
+    batches: impl Iterator<Item = Result<RecordBatch>>,
+    told: impl Fn(io::Error) -> anyhow::Error,
+) -> Result<u64> {
+    let names: Vec<&str> = schema
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
+    let mut table = table(schema);
+    if format == Format::Csv {
+        csv::write_header(&names, &mut out).map_err(&told)?;
+    }
+    let mut rows = 0;
+    let mut lines = Vec::with_capacity(BUFFER);
+    for batch in batches {
+        let batch = batch?;
+        let shown = names
+            .iter()
+            .map(|&name| (name.to_owned(), vec![name.to_owned()]));
+        let count = batch.num_rows();
+        let batch = Batch::new(&batch, shown, "the answer")?;
+        lines.clear();
+        match format {
+            Format::Table => table.write(&batch, 0..count, &mut out).map_err(&told)?,
+            Format::Csv => (0..count).for_each(|row| csv::write(&batch, row, &mut lines)),
+            Format::Json => (0..count).for_each(|row| json::write(&batch, row, &mut lines)),
+        }
+        out.write_all(&lines).map_err(&told)?;
+        rows += count as u64;
+    }
+    if format == Format::Table {
+        table.finish(&mut out).map_err(&told)?;
+    }
+    out.flush().map_err(&told)?;
+    Ok(rows)
+}
+
+/// The table of an answer: numbers stand on the right, large ones with their thousands apart.
+fn table(schema: &SchemaRef) -> Table {
+    let columns = schema.fields().iter().map(|field| {
+        let name = field.name().clone();
+        let (source, right) = match field.data_type() {
+            DataType::UInt64 => (Source::Count, true),
+            DataType::Float64 => (Source::Seconds, true),
+            DataType::UInt8 if name == "protocol" => (Source::Protocol, false),
+            kind => (Source::Column, kind.is_integer()),
+        };
+        (name, source, right)
+    });
+    Table::new(columns)
+}
