@@ -72,6 +72,10 @@ impl Layout {
             return self.walk_each(body, times);
         };
         let count = body.len() / stride;
+        if count == 0 {
+            // A message of nothing but empty sets would otherwise cost as many times all fields.
+            return 0;
+        }
         let mut offset = 0;
         for step in &self.steps {
             match *step {

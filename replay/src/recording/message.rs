@@ -17,9 +17,19 @@ const MAX_FIELDS: usize = u16::MAX as usize / 4;
 /// The templates of all streams.
 pub(super) struct Templates {
     layouts: HashMap<(u32, u16), Layout>,
-    /// Streams of the same exporter, version and observation domain, from different ports: some exporters tell
+    /// What streams of the same exporter, version and observation domain have told, by group and id: some exporters tell
     /// templates from one port and send data from another.
-    siblings: Vec<Vec<u32>>,
+    shared: HashMap<(u32, u16), Shared>,
+    /// The group that each stream is of.
+    groups: Vec<u32>,
+}
+
+/// What streams of a group say of an id.
+enum Shared {
+    /// The only stream that says anything, or the first of those that all say the same.
+    Agreed { teller: u32, is_only: bool },
+    /// Some have said otherwise than others.
+    Disputed,
 }
 
 /// What a message holds.
@@ -35,33 +45,49 @@ pub(super) struct Content {
 impl Templates {
     /// For streams of these exporters, versions and observation domains.
     pub(super) fn new(streams: impl Iterator<Item = (IpAddr, u8, u32)>) -> Self {
-        let mut together: HashMap<_, Vec<u32>> = HashMap::new();
-        let keys: Vec<_> = streams.collect();
-        for (key, stream) in keys.iter().zip(0..) {
-            together.entry(*key).or_default().push(stream);
-        }
-        let siblings = keys.iter().map(|key| {
-            let all = together.get(key).map(Vec::as_slice).unwrap_or_default();
-            match all {
-                [_] => Vec::new(),
-                all => all.to_vec(),
-            }
+        let mut numbers: HashMap<_, u32> = HashMap::new();
+        let groups = streams.map(|key| {
+            // There are no more of them than streams.
+            let next = numbers.len() as u32;
+            *numbers.entry(key).or_insert(next)
         });
         Self {
-            siblings: siblings.collect(),
+            groups: groups.collect(),
             layouts: HashMap::new(),
+            shared: HashMap::new(),
         }
     }
 
     /// Takes the templates of a message that are the first of their ids.
     pub(super) fn learn_first(&mut self, stream: u32, message: &Message<'_>) {
         for definition in definitions(message) {
-            if let Some(layout) = layout_of(&definition) {
-                self.layouts
-                    .entry((stream, definition.id()))
-                    .or_insert(layout);
+            if !self.layouts.contains_key(&(stream, definition.id())) {
+                self.learn(stream, &definition);
             }
         }
+    }
+
+    fn learn(&mut self, stream: u32, definition: &Definition<'_>) {
+        let (Some(layout), Some(&group)) =
+            (layout_of(definition), self.groups.get(stream as usize))
+        else {
+            return;
+        };
+        let id = definition.id();
+        let first = Shared::Agreed {
+            teller: stream,
+            is_only: true,
+        };
+        let shared = self.shared.entry((group, id)).or_insert(first);
+        if let Shared::Agreed { teller, is_only } = shared {
+            *is_only &= *teller == stream;
+            let differs = self.layouts.get(&(*teller, id)) != Some(&layout);
+            // Who speaks for itself alone may say something new.
+            if differs && !*is_only {
+                *shared = Shared::Disputed;
+            }
+        }
+        self.layouts.insert((stream, id), layout);
     }
 
     /// Looks into a message; what advances is added to `patches`.
@@ -98,9 +124,7 @@ impl Templates {
         for set in sets.map_while(Result::ok) {
             if set.kind() != SetKind::Data {
                 for definition in definitions_of(&set) {
-                    if let Some(layout) = layout_of(&definition) {
-                        self.layouts.insert((stream, definition.id()), layout);
-                    }
+                    self.learn(stream, &definition);
                 }
                 continue;
             }
@@ -120,16 +144,15 @@ impl Templates {
         (content, records)
     }
 
-    /// The stream's own layout, or the one that all siblings which have one agree on.
+    /// The stream's own layout, or the one that all of its group agree on that have told one.
     fn layout(&self, stream: u32, id: u16) -> Option<&Layout> {
         let own = self.layouts.get(&(stream, id));
         own.or_else(|| {
-            let siblings = self.siblings.get(stream as usize)?;
-            let mut known = siblings
-                .iter()
-                .filter_map(|&sibling| self.layouts.get(&(sibling, id)));
-            let first = known.next()?;
-            known.all(|other| other == first).then_some(first)
+            let group = *self.groups.get(stream as usize)?;
+            match self.shared.get(&(group, id))? {
+                Shared::Agreed { teller, .. } => self.layouts.get(&(*teller, id)),
+                Shared::Disputed => None,
+            }
         })
     }
 }

@@ -328,6 +328,25 @@ fn a_template_from_another_port_counts_if_no_other_contradicts_it() {
     assert_eq!((two.flows(), two.left_out().uncounted_sets), (0, 1));
     sent[1] = message("192.0.2.2:1", &template(2));
     assert_eq!(recording(&sent).flows(), 2);
+    // Who tells them alone may change them.
+    sent.push(message("192.0.2.1:1", &template(2)));
+    sent.push(message("192.0.2.1:2", &data));
+    assert_eq!(recording(&sent).flows(), 2 + 4);
+}
+
+#[test]
+fn an_exporter_may_send_each_message_from_another_port() {
+    let template = vec![
+        0, 10, 0, 28, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 12, 1, 0, 0, 1, 0, 1, 0, 4,
+    ];
+    let data = vec![
+        0, 10, 0, 24, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 8, 1, 2, 3, 4,
+    ];
+    let from = |port: u16| SocketAddr::from(([192, 0, 2, 1], port));
+    let mut sent = vec![(from(1), 0, template)];
+    sent.extend((2..=60_001).map(|port| (from(port), 0, data.clone())));
+    // What is known of a port is not known once for each other.
+    assert_eq!(recording(&sent).flows(), 60_000);
 }
 
 #[test]

@@ -56,6 +56,17 @@ fn times_are_found_by_their_elements() {
 }
 
 #[test]
+fn a_set_without_records_is_not_searched_for_times() {
+    // A message of empty sets, each of records with thousands of times, would otherwise take as long as all of them.
+    let layout = Layout::new(&template(&[(22, 4), (21, 4)]));
+    let mut asked = 0;
+    assert_eq!(layout.walk(&[7; 7], |_| asked += 1), 0);
+    assert_eq!(asked, 0);
+    assert_eq!(layout.walk(&[7; 8], |_| asked += 1), 1);
+    assert_eq!(asked, 2);
+}
+
+#[test]
 fn a_field_of_another_length_than_its_type_is_left_alone() {
     let template = template(&[(22, 8), (152, 4), (150, 8), (154, 4), (21, VARIABLE_LENGTH)]);
     assert_eq!(walked(&template, &[1; 26]).1, []);
