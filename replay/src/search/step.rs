@@ -107,6 +107,16 @@ impl Grown {
         grown.collect()
     }
 
+    /// Whether it is more than was sent: then loss may hide in it.
+    #[must_use]
+    pub const fn is_more_than(&self, sent: &Sent) -> bool {
+        match self.of {
+            Counted::ReceivedRecords | Counted::StoredRecords => self.count > sent.flows,
+            Counted::ReceivedDatagrams | Counted::ForwardedDatagrams => self.count > sent.datagrams,
+            Counted::DroppedDatagrams => false,
+        }
+    }
+
     /// Whether more may still come.
     pub(super) fn may_grow(&self) -> bool {
         self.of != Counted::DroppedDatagrams && self.missing_flows > 0
@@ -251,6 +261,24 @@ mod tests {
         assert_eq!(missing(Counted::DroppedDatagrams, 7, 9), 49);
         assert_eq!(missing(Counted::DroppedDatagrams, 7, 7), 0);
         assert_eq!(missing(Counted::ForwardedDatagrams, 0, 900), 2_450);
+    }
+
+    #[test]
+    fn what_is_counted_beyond_what_was_sent_is_seen() {
+        let is_more = |of, count| {
+            let [before, after] = [0, count].map(|count| reading(&[(of, count)]));
+            let grown = Grown::since(&Probe::kernel(1), &before, &after, &SENT).expect("it grows");
+            grown[0].is_more_than(&SENT)
+        };
+        for (of, sent) in [
+            (Counted::ReceivedRecords, 24_500),
+            (Counted::StoredRecords, 24_500),
+            (Counted::ReceivedDatagrams, 1_000),
+            (Counted::ForwardedDatagrams, 1_000),
+        ] {
+            assert!(!is_more(of, sent) && is_more(of, sent + 1), "{of:?}");
+        }
+        assert!(!is_more(Counted::DroppedDatagrams, 2_000));
     }
 
     #[test]

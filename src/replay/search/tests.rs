@@ -150,6 +150,34 @@ fn where_nothing_holds_it_says_what_is_missing_by_which_probe() {
 }
 
 #[test]
+fn what_was_counted_beyond_what_was_sent_is_told() {
+    let mut results = searched(3_000_000.0, None);
+    let sentences = with_told(&results, words::sentences);
+    assert!(
+        sentences
+            .iter()
+            .all(|text| !text.contains("more was counted")),
+        "{sentences:?}"
+    );
+    for place in [1, 2] {
+        let step = &mut results.steps[place];
+        step.counts[0].count = step.sent.flows + 1;
+    }
+    let said = with_told(&results, words::sentences)
+        .pop()
+        .expect("sentences");
+    let steps = results.steps.len();
+    assert!(
+        said.contains(&format!(
+            "in 2 of {steps} steps, first in step 2 by probe command:cat"
+        )),
+        "{said}"
+    );
+    results.found = None;
+    assert_eq!(with_told(&results, words::sentences).pop(), Some(said));
+}
+
+#[test]
 fn the_report_in_json_has_every_step_and_how_to_repeat_it() {
     let results = searched(3_000_000.0, None);
     let text = with_told(&results, json::text);

@@ -7,15 +7,35 @@ use super::table::{rate, share};
 
 /// The result first, then what it cost and what to know about it.
 pub(super) fn sentences(told: &Told<'_>) -> Vec<String> {
-    let results = told.results;
-    let Some(found) = &results.found else {
-        return vec![so_far(told)];
+    let Some(found) = &told.results.found else {
+        let so_far = [so_far(told)].into_iter();
+        return so_far.chain(surplus(told)).collect();
     };
     let mut sentences = vec![result(told, found)];
     if let Some(held) = &found.held {
         sentences.extend(cost(told, held));
     }
+    sentences.extend(surplus(told));
     sentences
+}
+
+/// What was counted beyond what was sent, since it makes up for what is lost.
+fn surplus(told: &Told<'_>) -> Option<String> {
+    let steps = told.results.steps.iter();
+    let mut first = None;
+    let more = steps.filter(|step| {
+        let mut counts = step.counts.iter();
+        let more = counts.find(|grown| grown.is_more_than(&step.sent));
+        first = first.or(more.map(|grown| (step.number, &grown.probe)));
+        more.is_some()
+    });
+    let count = more.count();
+    let (number, probe) = first?;
+    Some(format!(
+        "more was counted than sent in {count} of {} steps, first in step {number} by probe {probe}, so that losses may \
+         not show: does somebody else send, does it count otherwise, or does --settle end before all is counted?",
+        told.results.steps.len()
+    ))
 }
 
 fn result(told: &Told<'_>, found: &Found) -> String {
