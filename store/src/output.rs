@@ -101,7 +101,8 @@ impl NewDataset {
     ) -> Result<(PathBuf, FlowWriter), StoreError> {
         let path = self.scratch().join(format!("{number}.{SEGMENT_EXTENSION}"));
         let file = File::create_new(&path).map_err(StoreError::io("make", &path))?;
-        let kind = Kind::Segment(StreamFile::new(file, &path, family, schema)?);
+        let stream = StreamFile::new(file, &path, family, schema)?;
+        let kind = Kind::Segment(Box::new(stream));
         let writer = FlowWriter {
             path: path.clone(),
             kind,
@@ -139,7 +140,10 @@ impl NewDataset {
                 let writer = FlowFileWriter::new(file, &path, family, schema, compression)?;
                 Kind::Parquet(Box::new(writer))
             }
-            FileFormat::Segment => Kind::Segment(StreamFile::new(file, &path, family, schema)?),
+            FileFormat::Segment => {
+                let stream = StreamFile::new(file, &path, family, schema)?;
+                Kind::Segment(Box::new(stream))
+            }
         };
         Ok(FlowWriter { path, kind })
     }
@@ -179,7 +183,7 @@ pub struct FlowWriter {
 
 enum Kind {
     Parquet(Box<FlowFileWriter>),
-    Segment(StreamFile),
+    Segment(Box<StreamFile>),
 }
 
 impl FlowWriter {
