@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -21,9 +21,11 @@ use crate::flows::stored;
 use crate::needs;
 use crate::support::{program, wait_for};
 
-/// Datagrams that are sent at once, and how long it is waited until the next: what small socket buffers hold.
+/// Datagrams that are sent at once, and how long it is waited until the next.
 const BURST: usize = 8;
 const PAUSE: Duration = Duration::from_millis(2);
+/// Bytes that may wait in a socket before more is sent: small socket buffers hold that, and a burst.
+const QUEUED: u64 = 64 << 10;
 
 /// What a collector has of an exporter.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -89,19 +91,17 @@ fn totals_are_the_same(start: &dyn Fn(&Path) -> Box<dyn Sink>) -> Outcome {
             place
         };
         let alone = start(&place("alone"));
-        send(&datagrams, alone.address());
+        send(&datagrams, alone.address(), &[]);
         let expected = alone.end();
         assert!(expected.len() > 10, "{name}: {expected:?}");
 
         let sinks = [start(&place("first")), start(&place("second"))];
-        let addresses: Vec<String> = sinks
-            .iter()
-            .map(|sink| sink.address().to_string())
-            .collect();
+        let behind: Vec<SocketAddr> = sinks.iter().map(|sink| sink.address()).collect();
+        let addresses: Vec<String> = behind.iter().map(ToString::to_string).collect();
         let to = format!("--to={}", addresses.join(","));
         let listen = free_udp_address(own_loopback());
         let router = Collector::start_router(listen, &[&to, "--hash=xxh3", "--threads=2"]);
-        send(&datagrams, router.address());
+        send(&datagrams, router.address(), &behind);
         router.wait_for_stat("/total/forwarded/datagrams", datagrams.len() as u64);
         let ended = router.end();
         assert!(ended.log.contains("nothing lost"), "{}", ended.log);
@@ -140,7 +140,7 @@ pub(crate) fn balance() -> Outcome {
     let collector = Collector::start(&folder.path().join("flows"), &["--rotate=1h"]);
     let to = format!("--to={}", collector.address());
     let router = Collector::start_router(free_udp_address(own_loopback()), &[&to]);
-    send(&datagrams, router.address());
+    send(&datagrams, router.address(), &[collector.address()]);
     collector.wait_for_stat("/total/datagrams", datagrams.len() as u64);
 
     let found = |input: &str| -> serde_json::Value {
@@ -210,8 +210,8 @@ fn read(captures: &[PathBuf]) -> Vec<Sent> {
     datagrams
 }
 
-/// Sends datagrams from the addresses that they came from.
-fn send(datagrams: &[Sent], destination: SocketAddr) {
+/// Sends datagrams from the addresses that they came from, no faster than those at `destination` and `behind` it read.
+fn send(datagrams: &[Sent], destination: SocketAddr, behind: &[SocketAddr]) {
     let mut sender = RawSender::open().expect("it was tried");
     for burst in datagrams.chunks(BURST) {
         let outgoing: Vec<Outgoing<'_>> = burst
@@ -224,11 +224,36 @@ fn send(datagrams: &[Sent], destination: SocketAddr) {
             .collect();
         sender.send(&outgoing, |_, error| panic!("it is not sent: {error}"));
         thread::sleep(PAUSE);
+        for address in behind.iter().chain([&destination]) {
+            wait_for("what was sent to be read", || {
+                (queued(*address) <= Some(QUEUED)).then_some(())
+            });
+        }
     }
 }
 
-/// Ends a program that says nothing of how far it is: it is given a moment to read what has come.
-fn end(child: &mut Child, signal: &str) {
+/// Bytes that wait in the socket at an IPv4 address of this machine, proc(5). `None` where there is no socket.
+fn queued(address: SocketAddr) -> Option<u64> {
+    let IpAddr::V4(ip) = address.ip() else {
+        return None;
+    };
+    let ip = u32::from_ne_bytes(ip.octets());
+    let local = format!("{ip:08X}:{:04X}", address.port());
+    let sockets = fs::read_to_string("/proc/net/udp").expect("proc(5)");
+    let of_thread = sockets.lines().filter_map(|line| {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        (fields.next()? == local).then_some(())?;
+        let (_, queued) = fields.nth(2)?.split_once(':')?;
+        u64::from_str_radix(queued, 16).ok()
+    });
+    of_thread.max()
+}
+
+/// Ends a program that says nothing of how far it is: what it has read it is given a moment to count.
+fn end(child: &mut Child, address: SocketAddr, signal: &str) {
+    wait_for("all to be read", || {
+        (queued(address) == Some(0)).then_some(())
+    });
     let kill = format!("sleep 1; kill -{signal} {}", child.id());
     let killed = Command::new("sh").args(["-c", &kill]).status();
     assert!(killed.expect("sh starts").success());
@@ -241,8 +266,8 @@ fn end(child: &mut Child, signal: &str) {
 struct Running(Child);
 
 impl Running {
-    /// Starts a program whose log, at `log`, says `ready` when it listens.
-    fn start(command: &mut Command, log: &Path, ready: &str) -> Self {
+    /// Starts a program that is ready when its log, at `log`, says `ready`, and it listens at `address`.
+    fn start(command: &mut Command, address: SocketAddr, log: &Path, ready: &str) -> Self {
         let file = File::create(log).expect("a log");
         let child = command
             .stdin(Stdio::null())
@@ -252,7 +277,11 @@ impl Running {
             .expect("it starts");
         let running = Self(child);
         wait_for("it to listen", || {
-            fs::read_to_string(log).ok()?.contains(ready).then_some(())
+            fs::read_to_string(log)
+                .ok()?
+                .contains(ready)
+                .then_some(())?;
+            queued(address).map(drop)
         });
         running
     }
@@ -284,7 +313,7 @@ impl Nfcapd {
             .arg("-w")
             .arg(&files);
         Self {
-            running: Running::start(&mut command, &folder.join("log"), "Startup"),
+            running: Running::start(&mut command, address, &folder.join("log"), "Startup"),
             address,
             files,
             nfdump: nfdump.to_owned(),
@@ -298,7 +327,7 @@ impl Sink for Nfcapd {
     }
 
     fn end(mut self: Box<Self>) -> Totals {
-        end(&mut self.running.0, "TERM");
+        end(&mut self.running.0, self.address, "TERM");
         let output = Command::new(&self.nfdump)
             .arg("-R")
             .arg(&self.files)
@@ -352,7 +381,7 @@ impl Nfacctd {
         let mut command = Command::new(nfacctd);
         command.arg("-f").arg(configuration);
         Self {
-            running: Running::start(&mut command, &folder.join("log"), "cache entries"),
+            running: Running::start(&mut command, address, &folder.join("log"), "cache entries"),
             address,
             output,
         }
@@ -365,7 +394,7 @@ impl Sink for Nfacctd {
     }
 
     fn end(mut self: Box<Self>) -> Totals {
-        end(&mut self.running.0, "INT");
+        end(&mut self.running.0, self.address, "INT");
         // Its writer is a process of its own, and has the lines in a buffer until it ends.
         let told = wait_for("its totals", || {
             let told = fs::read_to_string(&self.output).ok()?;
