@@ -154,43 +154,8 @@ impl RouteTable {
         let weights: Vec<u32> = route.collectors.iter().map(|of| of.weight).collect();
         let table = Table::new(route.shards, &weights)
             .map_err(|error| at(Part::Route(index), error.into()))?;
-        let known = || route.collectors.iter().map(|collector| collector.address);
-        let mut pins = Pins::default();
-        for (number, pin) in route.pins.iter().enumerate() {
-            let wrong = |problem| at(Part::Pin(index, number), problem);
-            let position = known().position(|address| address == pin.collector);
-            let Some(target) = position.and_then(|position| collectors.get(position)) else {
-                let likeness = |address: &SocketAddr| {
-                    (
-                        address.ip() != pin.collector.ip(),
-                        address.port() != pin.collector.port(),
-                    )
-                };
-                let nearest = known().filter(|address| likeness(address) != (true, true));
-                return Err(wrong(ConfigProblem::PinElsewhere {
-                    exporters: pin.exporters,
-                    collector: pin.collector,
-                    nearest: nearest.min_by_key(likeness),
-                }));
-            };
-            if !pins.add(pin.exporters, *target) {
-                let exporters = pin.exporters;
-                return Err(wrong(ConfigProblem::PinTwice { exporters }));
-            }
-        }
-        let mut copies: Vec<CopyTarget> = Vec::with_capacity(route.copies.len());
-        for (number, copy) in route.copies.iter().enumerate() {
-            let (address, part) = (copy.to, Part::Copy(index, number));
-            let target = targets.plain(address, part)?;
-            if collectors.contains(&target) {
-                return Err(at(part, ConfigProblem::CopyToCollector { address }));
-            }
-            if copies.iter().any(|other| other.target == target) {
-                return Err(at(part, ConfigProblem::CopyTwice { address }));
-            }
-            let every = copy.every;
-            copies.push(CopyTarget { target, every });
-        }
+        let pins = pins(index, route, &collectors)?;
+        let copies = copies(index, route, &collectors, targets)?;
         Ok(Self {
             versions: route.versions.clone(),
             hash: route.hash,
@@ -242,6 +207,58 @@ impl RouteTable {
         }
         targets
     }
+}
+
+/// Who is pinned to which of the route's collectors, whose targets are `collectors`.
+fn pins(index: usize, route: &Route, collectors: &[usize]) -> Result<Pins, ConfigError> {
+    let known = || route.collectors.iter().map(|collector| collector.address);
+    let mut pins = Pins::default();
+    for (number, pin) in route.pins.iter().enumerate() {
+        let wrong = |problem| at(Part::Pin(index, number), problem);
+        let position = known().position(|address| address == pin.collector);
+        let Some(target) = position.and_then(|position| collectors.get(position)) else {
+            let likeness = |address: &SocketAddr| {
+                (
+                    address.ip() != pin.collector.ip(),
+                    address.port() != pin.collector.port(),
+                )
+            };
+            let nearest = known().filter(|address| likeness(address) != (true, true));
+            return Err(wrong(ConfigProblem::PinElsewhere {
+                exporters: pin.exporters,
+                collector: pin.collector,
+                nearest: nearest.min_by_key(likeness),
+            }));
+        };
+        if !pins.add(pin.exporters, *target) {
+            let exporters = pin.exporters;
+            return Err(wrong(ConfigProblem::PinTwice { exporters }));
+        }
+    }
+    Ok(pins)
+}
+
+/// Who gets copies: none of the route's collectors.
+fn copies(
+    index: usize,
+    route: &Route,
+    collectors: &[usize],
+    targets: &mut Targets<'_>,
+) -> Result<Vec<CopyTarget>, ConfigError> {
+    let mut copies: Vec<CopyTarget> = Vec::with_capacity(route.copies.len());
+    for (number, copy) in route.copies.iter().enumerate() {
+        let (address, part) = (copy.to, Part::Copy(index, number));
+        let target = targets.plain(address, part)?;
+        if collectors.contains(&target) {
+            return Err(at(part, ConfigProblem::CopyToCollector { address }));
+        }
+        if copies.iter().any(|other| other.target == target) {
+            return Err(at(part, ConfigProblem::CopyTwice { address }));
+        }
+        let every = copy.every;
+        copies.push(CopyTarget { target, every });
+    }
+    Ok(copies)
 }
 
 /// Which targets are up, and what follows for shards: a thread's own.

@@ -11,6 +11,7 @@ use super::{Due, Forwarder, TargetState, version};
 use crate::config::Down;
 use crate::counters::Tally;
 use crate::outlet::Outlet;
+use crate::routing::Routing;
 use crate::spool::{NotKept, Origin, Spool};
 
 /// Messages that are sent from a spool between two batches, at most.
@@ -270,38 +271,42 @@ impl Forwarder {
         let routing = Arc::clone(&self.routing);
         let mut batch = Batch::new();
         for datagram in taken.iter() {
-            let message = Message::parse(datagram.payload).ok();
-            let tally = Tally::of(datagram.payload, message.is_some());
-            let (version, exporter) = (version(datagram.payload), datagram.source.ip());
-            self.counters.waiting.take_saturating(tally);
-            let place = version.and_then(|version| routing.place(version, exporter));
-            let route = place.and_then(|place| Some((place, routing.routes.get(place.route)?)));
-            let (target, spools) = match (route, routing.default) {
-                (Some((place, route)), _) => {
-                    (self.view.target(route, place), route.down == Down::Spool)
-                }
-                (None, Some(target)) => (target, false),
-                (None, None) => {
-                    self.reject(version, exporter, tally);
-                    continue;
-                }
-            };
-            let waits = self.targets.get(target).is_some_and(TargetState::waits);
-            if waits || spools && !self.view.is_up(target) {
-                self.keep(&datagram, target, tally, Origin::Received);
-            } else {
-                self.send_kept(
-                    &datagram,
-                    message.as_ref(),
-                    target,
-                    tally,
-                    &mut batch,
-                    outlet,
-                );
-            }
+            self.replay_orphan(&routing, &datagram, &mut batch, outlet);
         }
         self.flush(&mut batch, outlet);
         self.taken = taken;
+    }
+
+    /// Sends such a message to where it belongs now, or keeps it there.
+    fn replay_orphan<'a>(
+        &mut self,
+        routing: &Routing,
+        datagram: &Datagram<'a>,
+        batch: &mut Batch<'a>,
+        outlet: &mut impl Outlet,
+    ) {
+        let message = Message::parse(datagram.payload).ok();
+        let tally = Tally::of(datagram.payload, message.is_some());
+        let (version, exporter) = (version(datagram.payload), datagram.source.ip());
+        self.counters.waiting.take_saturating(tally);
+        let place = version.and_then(|version| routing.place(version, exporter));
+        let route = place.and_then(|place| Some((place, routing.routes.get(place.route)?)));
+        let (target, spools) = match (route, routing.default) {
+            (Some((place, route)), _) => {
+                (self.view.target(route, place), route.down == Down::Spool)
+            }
+            (None, Some(target)) => (target, false),
+            (None, None) => {
+                self.reject(version, exporter, tally);
+                return;
+            }
+        };
+        let waits = self.targets.get(target).is_some_and(TargetState::waits);
+        if waits || spools && !self.view.is_up(target) {
+            self.keep(datagram, target, tally, Origin::Received);
+        } else {
+            self.send_kept(datagram, message.as_ref(), target, tally, batch, outlet);
+        }
     }
 
     /// Sends a message out of a spool.
