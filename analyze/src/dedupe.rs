@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 
 use arrow_array::cast::AsArray;
@@ -230,28 +230,55 @@ impl Run<'_> {
         spill: &Spill,
     ) -> Result<ByFamily<Vec<Span>>, DedupeError> {
         let threads = inputs.threads();
-        let mut layouts: ByFamily<Option<KeyLayout>> = [None, None, None];
-        let mut columns: ByFamily<Vec<&str>> = std::array::from_fn(|_| vec!["received"]);
-        for family in Family::ALL {
-            let key = self.options.key.as_deref();
-            if let Some(key) = key.and_then(|key| key::columns_of(key, family)) {
-                let layout = KeyLayout::new(&key, family, inputs.files())?;
-                if !layout.fields.is_empty() {
-                    layouts[place_of(family)] = Some(layout);
-                    columns[place_of(family)] = pack::columns(&key);
-                }
-            }
-        }
-        let rules = &self.options.rules;
-        let shape = |layout: &KeyLayout| Shape {
-            key_words: layout.words + if rules.counters_are_key() { 2 } else { 0 },
-            words: layout.words + FACT_WORDS,
+        let layouts = self.layouts(inputs.files())?;
+        let counters = match self.options.rules.counters_are_key() {
+            true => pack::COUNTER_WORDS,
+            false => 0,
         };
         let stores: ByFamily<Option<RowStore<'_>>> = layouts.each_ref().map(|layout| {
-            let layout = layout.as_ref()?;
-            Some(RowStore::new(shape(layout), threads, self.memory, spill))
+            let words = layout.as_ref()?.words;
+            let shape = Shape {
+                key_words: words + counters,
+                words: words + FACT_WORDS,
+            };
+            Some(RowStore::new(shape, threads, self.memory, spill))
         });
-        let readers = (0..threads).map(|_| Reader {
+        let spans = self.scan(inputs, &layouts, &stores, is_bad)?;
+        self.report.rows_in = spans.iter().flatten().map(|span| span.rows).sum();
+        let bad: Vec<Range<u64>> = (inputs.files().iter().zip(&self.bases))
+            .zip(&*is_bad)
+            .filter(|(_, is_bad)| **is_bad)
+            .map(|((file, &base), _)| base..base + file.rows())
+            .collect();
+        self.group(stores, &layouts, &bad, threads)?;
+        Ok(spans)
+    }
+
+    /// How the rows of each family are packed; `None` for those that are not compared.
+    fn layouts(&self, files: &[FlowParts]) -> Result<ByFamily<Option<KeyLayout>>, DedupeError> {
+        let mut layouts = [None, None, None];
+        for family in Family::ALL {
+            let key = self.options.key.as_deref();
+            let Some(key) = key.and_then(|key| key::columns_of(key, family)) else {
+                continue;
+            };
+            let layout = KeyLayout::new(&key, family, files)?;
+            if !layout.fields.is_empty() {
+                layouts[place_of(family)] = Some(layout);
+            }
+        }
+        Ok(layouts)
+    }
+
+    /// Reads all that is compared into `stores`: the batches that were met.
+    fn scan(
+        &mut self,
+        inputs: &mut Inputs,
+        layouts: &ByFamily<Option<KeyLayout>>,
+        stores: &ByFamily<Option<RowStore<'_>>>,
+        is_bad: &mut [bool],
+    ) -> Result<ByFamily<Vec<Span>>, DedupeError> {
+        let readers = (0..inputs.threads()).map(|_| Reader {
             writers: stores
                 .each_ref()
                 .map(|store| Some(store.as_ref()?.writer())),
@@ -260,50 +287,38 @@ impl Run<'_> {
             spans: Default::default(),
             passed_over: 0,
         });
-        let skip_bad = inputs.skips_bad();
         // Where damage may be passed over, it must be found before anything is compared.
-        let of_family = |family| (!skip_bad).then(|| columns[place_of(family)].clone());
-        let paths: HashMap<PathBuf, usize> = (inputs.files().iter().zip(0..))
+        let skips_bad = inputs.skips_bad();
+        let columns = |family| match &layouts[place_of(family)] {
+            _ if skips_bad => None,
+            Some(layout) => Some(pack::columns(layout)),
+            None => Some(vec!["received"]),
+        };
+        let places: HashMap<PathBuf, usize> = (inputs.files().iter().zip(0..))
             .map(|(file, place)| (file.path().to_owned(), place))
             .collect();
-        let wants = |file: &FlowParts, _| paths.get(file.path()).is_some_and(|&file| !is_bad[file]);
+        let place = |path: &Path| places.get(path).copied();
+        let wants = |file: &FlowParts, _| place(file.path()).is_some_and(|file| !is_bad[file]);
         let scan = Scan {
-            columns: &of_family,
+            columns: &columns,
             wants: &wants,
         };
         let readers = inputs.scan(&scan, self.control, readers.collect(), |reader, batch| {
-            self.read(reader, &batch, &layouts)
+            self.read(reader, &batch, layouts)
         })?;
+        for file in inputs.skipped().iter().filter_map(|file| place(&file.path)) {
+            is_bad[file] = true;
+        }
         let mut spans: ByFamily<Vec<Span>> = Default::default();
         for reader in readers {
             self.report.rows_not_compared += reader.passed_over;
-            for (writer, (spans, found)) in reader
-                .writers
-                .into_iter()
-                .zip(spans.iter_mut().zip(reader.spans))
-            {
-                spans.extend(found);
-                if let Some(writer) = writer {
-                    writer.finish()?;
-                }
+            for (all, found) in spans.iter_mut().zip(reader.spans) {
+                all.extend(found.into_iter().filter(|span| !is_bad[span.file]));
+            }
+            for writer in reader.writers.into_iter().flatten() {
+                writer.finish()?;
             }
         }
-        for skipped in inputs.skipped() {
-            if let Some(&file) = paths.get(&skipped.path) {
-                is_bad[file] = true;
-            }
-        }
-        for spans in &mut spans {
-            spans.retain(|span| !is_bad[span.file]);
-        }
-        let rows = spans.iter().flatten().map(|span| span.rows);
-        self.report.rows_in = rows.sum();
-        let bad: Vec<Range<u64>> = (inputs.files().iter().zip(&self.bases))
-            .zip(&*is_bad)
-            .filter(|(_, is_bad)| **is_bad)
-            .map(|((file, &base), _)| base..base + file.rows())
-            .collect();
-        self.group(stores, &layouts, &bad, threads)?;
         Ok(spans)
     }
 

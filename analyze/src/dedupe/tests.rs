@@ -1,6 +1,6 @@
 //! Whole runs, against a slow and obvious form of the rule.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,221 +13,11 @@ use forebay_store::{
 
 use super::*;
 use crate::scan::InputOptions;
-use crate::testing::{self, Form, START_US, Value};
+use crate::testing::{self, Form, Value};
 
-/// A row as it goes in. When it was received is its name: no other is received then.
-#[derive(Debug, Clone, PartialEq)]
-struct Row {
-    family: Family,
-    received: i64,
-    exporter: &'static str,
-    domain: u32,
-    src: u8,
-    dst_port: Option<u16>,
-    tos: Option<u8>,
-    first: Option<i64>,
-    last: Option<i64>,
-    packets: Option<u64>,
-    bytes: Option<u64>,
-    in_if: u32,
-}
+mod model;
 
-/// A row as it comes out.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Kept {
-    received: i64,
-    seen_by: u32,
-    seen_exporters: Vec<String>,
-}
-
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-
-    fn shuffle<T>(&mut self, items: &mut [T]) {
-        for last in (1..items.len()).rev() {
-            items.swap(last, self.below(last as u64 + 1) as usize);
-        }
-    }
-}
-
-const EXPORTERS: [(&str, u32); 4] = [
-    ("192.0.2.9", 0),
-    ("198.51.100.7", 0),
-    ("198.51.100.7", 4),
-    ("2001:db8::1", 1),
-];
-
-/// Flows that up to four saw: with skewed clocks, one of them losing packets, another splitting flows.
-fn rows(seed: u64, flows: u64) -> Vec<Row> {
-    let mut numbers = Numbers(seed);
-    let mut rows = Vec::new();
-    // No two of one exporter and key begin at once: nothing would tell which is which.
-    let mut begun = BTreeSet::new();
-    for _ in 0..flows {
-        let family = Family::ALL[[0, 0, 0, 1, 1, 2][numbers.below(6) as usize]];
-        let src = numbers.below(12) as u8;
-        let dst_port = (!numbers.one_in(10)).then_some(443);
-        let tos = (!numbers.one_in(10)).then(|| 8 * numbers.below(2) as u8);
-        let start = START_US + 1_000 * numbers.below(300_000) as i64;
-        let duration = 1_000 * numbers.below(6_000) as i64;
-        let packets = 1 + numbers.below(300);
-        let is_event = numbers.one_in(20);
-        let seen = 1 + numbers.below(15);
-        for (place, (exporter, domain)) in EXPORTERS.into_iter().enumerate() {
-            if seen >> place & 1 == 0 {
-                continue;
-            }
-            let skew = [0, 700_000, -900_000, 1_500_000][place];
-            let mut parts = vec![(start + skew, duration, packets)];
-            if place == 3 && duration > 3_000_000 {
-                let half = duration / 2;
-                parts = vec![
-                    (start + skew, half, packets / 2),
-                    (start + skew + half, half, packets - packets / 2),
-                ];
-            } else if place == 2 && numbers.one_in(3) {
-                parts[0].2 -= packets / 30;
-            } else if numbers.one_in(8) {
-                // It is told twice.
-                parts.push((start + skew + 300_000, duration, packets));
-            }
-            for (first, duration, packets) in parts {
-                if !begun.insert((family, src, place, first)) {
-                    continue;
-                }
-                let has_times = !numbers.one_in(15);
-                rows.push(Row {
-                    family,
-                    // Made unique below.
-                    received: first + duration,
-                    exporter,
-                    domain,
-                    src,
-                    dst_port,
-                    tos,
-                    first: has_times.then_some(first),
-                    last: (has_times && !numbers.one_in(15)).then_some(first + duration),
-                    packets: (!is_event).then_some(packets),
-                    bytes: (!is_event && !numbers.one_in(20)).then_some(packets * 100),
-                    in_if: place as u32,
-                });
-            }
-        }
-    }
-    rows.sort_by_key(|row| row.received);
-    let mut next = i64::MIN;
-    for row in &mut rows {
-        row.received = row.received.max(next);
-        next = row.received + 1;
-    }
-    rows
-}
-
-/// The rule, in words of its own.
-fn reference(rows: &[Row], options: &DedupeOptions) -> BTreeSet<Kept> {
-    let Rules {
-        within,
-        start_delta_us,
-        duration,
-        packets,
-        bytes,
-    } = options.rules.clone();
-    let alone = |row: &Row| Kept {
-        received: row.received,
-        seen_by: 1,
-        seen_exporters: vec![row.exporter.to_owned()],
-    };
-    let mut kept = BTreeSet::new();
-    let mut by_key: BTreeMap<_, Vec<&Row>> = BTreeMap::new();
-    for row in rows {
-        let is_event = row.packets.is_none() && row.bytes.is_none();
-        let compares_counters = packets != Agreement::Any || bytes != Agreement::Any;
-        if row.family == Family::Other || is_event && compares_counters {
-            kept.insert(alone(row));
-        } else {
-            let mut key = (row.family, row.src, row.dst_port, row.tos, None);
-            if packets == Agreement::EXACT && bytes == Agreement::EXACT {
-                key.4 = Some((row.packets, row.bytes));
-            }
-            by_key.entry(key).or_default().push(row);
-        }
-    }
-    let begin = |row: &Row| row.first.unwrap_or(row.received);
-    let lasts = |row: &Row| row.first.zip(row.last).map(|(first, last)| last - first);
-    let agree = |rule: Agreement, one: Option<u64>, other: Option<u64>| match (rule, one, other) {
-        (Agreement::Any, ..) | (_, None, None) => true,
-        (Agreement::Within(most), Some(one), Some(other)) => one.abs_diff(other) <= most,
-        (Agreement::WithinShare(share), Some(one), Some(other)) => {
-            one.abs_diff(other) as f64 <= one.max(other) as f64 * f64::from(share) / 1e6
-        }
-        _ => false,
-    };
-    let like = |one: &Row, other: &Row| {
-        let lasts = |row| lasts(row).map(|us| us as u64);
-        begin(one).abs_diff(begin(other)) <= start_delta_us
-            && agree(duration, lasts(one), lasts(other))
-            && agree(packets, one.packets, other.packets)
-            && agree(bytes, one.bytes, other.bytes)
-    };
-    for (_, mut rows) in by_key {
-        rows.sort_by_key(|row| (begin(row), row.exporter, row.domain));
-        let mut groups: Vec<Vec<&Row>> = Vec::new();
-        for row in rows {
-            let takes = |group: &Vec<&Row>| {
-                let has_its = group
-                    .iter()
-                    .any(|other| (other.exporter, other.domain) == (row.exporter, row.domain));
-                (within || !has_its) && group.iter().any(|other| like(row, other))
-            };
-            match groups.iter_mut().find(|group| takes(group)) {
-                Some(group) => group.push(row),
-                None => groups.push(vec![row]),
-            }
-        }
-        for group in groups {
-            let best = match &options.keep {
-                Keep::First => group[0],
-                Keep::MostBytes => group
-                    .iter()
-                    .rev()
-                    .max_by_key(|row| row.bytes)
-                    .expect("one at least"),
-                Keep::ExporterOrder(list) => {
-                    let place = |row: &&&Row| {
-                        list.iter()
-                            .position(|name| name == row.exporter)
-                            .unwrap_or(99)
-                    };
-                    group.iter().min_by_key(place).expect("one at least")
-                }
-            };
-            let mut seen_exporters: Vec<String> = Vec::new();
-            for row in &group {
-                if !seen_exporters.iter().any(|name| name == row.exporter) {
-                    seen_exporters.push(row.exporter.to_owned());
-                }
-            }
-            kept.insert(Kept {
-                received: best.received,
-                seen_by: seen_exporters.len() as u32,
-                seen_exporters,
-            });
-        }
-    }
-    kept
-}
+use model::{Kept, Numbers, Row, reference, rows};
 
 fn flow(row: &Row) -> testing::Flow {
     let mut flow = HashMap::from([
@@ -609,4 +399,75 @@ fn a_run_that_fails_or_is_stopped_leaves_nothing() {
         error.to_string(),
         "no column is called \"src_adr\": did you mean \"src_addr\"?"
     );
+}
+
+#[test]
+fn icmp_is_the_same_however_it_is_told_and_any_column_can_be_a_key() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let mut schema = FlowSchema::default();
+    for (name, kind) in [
+        ("x_text", ColumnType::Text),
+        ("x_octets", ColumnType::Octets),
+        ("x_float", ColumnType::F64),
+    ] {
+        schema.add(name, kind).expect("a new name");
+    }
+    let schema = Arc::new(schema);
+    let flow = |exporter: &str, more: &[(&'static str, Value)]| {
+        let mut flow = HashMap::from([
+            ("exporter", Value::Octets(exporter.into())),
+            ("protocol", Value::Number(1)),
+            ("src_ipv4", Value::Number(7)),
+            ("src_mac", Value::Octets(vec![1, 2, 3, 4, 5, 6])),
+            ("first", Value::Signed(testing::START_US)),
+            ("packets", Value::Number(3)),
+            ("x_text", Value::Octets(b"same".to_vec())),
+            ("x_float", Value::Float(1.5)),
+        ]);
+        flow.extend(more.iter().cloned());
+        flow
+    };
+    let number = |name, number| (name, Value::Number(number));
+    let flows = [
+        flow("a", &[number("icmp_type", 3), number("icmp_code", 1)]),
+        flow(
+            "b",
+            &[number("dst_port", 3 << 8 | 1), number("src_port", 0)],
+        ),
+        flow(
+            "c",
+            &[
+                number("icmp_type", 3),
+                number("icmp_code", 2),
+                number("dst_port", 3 << 8 | 1),
+            ],
+        ),
+        flow("d", &[("x_octets", Value::Octets(vec![0, 255]))]),
+        flow(
+            "e",
+            &[
+                ("x_octets", Value::Octets(vec![0, 254])),
+                ("x_float", Value::Float(-1.5)),
+            ],
+        ),
+    ];
+    let dataset = Dataset::open(&dir.path().join("in")).expect("opens");
+    testing::write(&dataset, &schema, Family::Ipv4, &flows, 2, Form::Kept);
+    let removed = |key: &[&str]| {
+        let key = key.iter().map(|&name| name.to_owned()).collect();
+        let options = DedupeOptions {
+            key: Some(key),
+            ..DedupeOptions::default()
+        };
+        let report = run(&dir.path().join("in"), 1, &options).expect("runs");
+        (report.rows_removed, report.rows_not_compared)
+    };
+    // The first two; and the last two, of which neither type nor code is known.
+    assert_eq!(removed(&key::DEFAULT), (2, 0));
+    assert_eq!(removed(&["src_mac", "x_text"]), (4, 0));
+    assert_eq!(removed(&["x_float", "x_text"]), (3, 0));
+    // Where nothing of the key is known, nothing is compared.
+    assert_eq!(removed(&["x_octets"]), (0, 3));
+    assert_eq!(removed(&["exporter"]), (0, 0));
+    assert_eq!(removed(&["first", "observation_domain"]), (4, 0));
 }
