@@ -22,6 +22,7 @@ use crate::rows::{Interner, Memory, MemoryLimit, PARTITIONS, Spill, secret};
 use crate::scan::{Batch, Control, Inputs, Scan};
 use crate::workers;
 
+mod ahead;
 mod answer;
 mod distinct;
 mod engine;

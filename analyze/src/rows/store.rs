@@ -173,7 +173,7 @@ impl<'a> RowStore<'a> {
         Ok(rows)
     }
 
-    fn split(&self, control: &Control, held: Held) -> Result<RowStore<'a>, AnalyzeError> {
+    fn split(&self, control: &Control, held: Held) -> Result<Self, AnalyzeError> {
         let finer = Self::at_level(
             self.level + 1,
             self.shape,

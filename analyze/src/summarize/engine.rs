@@ -9,6 +9,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::ahead::{Ahead, Fate};
 use super::distinct::Counting;
 use super::layout::{Class, Layout};
 use super::table::{Merge, Overflowed, Table};
@@ -21,6 +22,9 @@ const PENDING_ROWS: usize = 4096;
 const PENDING_ROWS_MAX: usize = 32768;
 const LEVELS: u32 = 7;
 const READ_WORDS: usize = 1 << 16;
+
+/// Takes the groups of a partition, or of a piece of one.
+pub(super) type Tell<'t> = dyn FnMut(&Layout, Vec<u64>) -> Result<(), AnalyzeError> + 't;
 
 /// What all partitions share.
 pub(super) struct Shared<'a> {
@@ -288,18 +292,12 @@ impl<'a> Engine<'a> {
 
     /// What one worker writes the lane's rows with.
     pub(super) fn writer(&self, lane: usize) -> LaneWriter<'_> {
-        let scatter = |stream: &Stream| {
-            let chunk_rows = stream.chunk_words / stream.shape.words;
-            Scatter::new(stream.shape, self.level, chunk_rows)
-        };
+        let of = |stream| StreamWriter::new(stream, self.level, self.shared);
         let streams = &self.lanes[lane];
         LaneWriter {
             engine: self,
-            lane,
-            groups: scatter(&streams.groups),
-            distinct: streams.distinct.as_ref().map(scatter),
-            free: Vec::new(),
-            free_distinct: Vec::new(),
+            groups: of(&streams.groups),
+            distinct: streams.distinct.as_ref().map(of),
         }
     }
 
@@ -338,7 +336,7 @@ impl<'a> Engine<'a> {
         lane: usize,
         partition: usize,
         of_words: Option<usize>,
-        tell: &mut dyn FnMut(&Layout, Vec<u64>) -> Result<(), AnalyzeError>,
+        tell: &mut Tell<'_>,
     ) -> Result<(), AnalyzeError> {
         self.shared.control.check()?;
         let streams = &self.lanes[lane];
@@ -390,47 +388,23 @@ impl<'a> Engine<'a> {
 /// Writes one worker's rows of one lane.
 pub(super) struct LaneWriter<'a> {
     engine: &'a Engine<'a>,
-    lane: usize,
-    groups: Scatter,
-    distinct: Option<Scatter>,
-    free: Vec<Vec<u64>>,
-    free_distinct: Vec<Vec<u64>>,
+    groups: StreamWriter<'a>,
+    distinct: Option<StreamWriter<'a>>,
 }
 
 impl LaneWriter<'_> {
     /// Adds groups, column by column.
     pub(super) fn groups(&mut self, columns: &[&[u64]]) -> Result<(), AnalyzeError> {
-        let (engine, free) = (self.engine, &mut self.free);
-        let stream = &engine.lanes[self.lane].groups;
-        let mut deliver = |partition, chunk| stream.deliver(engine.shared, partition, chunk, free);
-        self.groups.columns(columns, &mut deliver)?;
-        engine.make_room()
+        self.groups.columns(self.engine.shared, columns)?;
+        self.engine.make_room()
     }
 
     /// Adds what is counted as different, column by column.
     pub(super) fn distinct(&mut self, columns: &[&[u64]]) -> Result<(), AnalyzeError> {
-        let (engine, free) = (self.engine, &mut self.free_distinct);
-        if let (Some(stream), Some(scatter)) =
-            (&engine.lanes[self.lane].distinct, &mut self.distinct)
-        {
-            let mut deliver =
-                |partition, chunk| stream.deliver(engine.shared, partition, chunk, free);
-            scatter.columns(columns, &mut deliver)?;
+        if let Some(writer) = &mut self.distinct {
+            writer.columns(self.engine.shared, columns)?;
         }
-        engine.make_room()
-    }
-
-    fn rows(&mut self, rows: &[u64], is_distinct: bool) -> Result<(), AnalyzeError> {
-        let (engine, lane) = (self.engine, &self.engine.lanes[self.lane]);
-        let (stream, scatter, free) = match (&lane.distinct, &mut self.distinct) {
-            (Some(stream), Some(scatter)) if is_distinct => {
-                (stream, scatter, &mut self.free_distinct)
-            }
-            _ => (&lane.groups, &mut self.groups, &mut self.free),
-        };
-        let mut deliver = |partition, chunk| stream.deliver(engine.shared, partition, chunk, free);
-        scatter.rows(rows, &mut deliver)?;
-        engine.make_room()
+        self.engine.make_room()
     }
 
     /// Adds all of a coarser partition.
@@ -440,33 +414,84 @@ impl LaneWriter<'_> {
         contents: Contents,
         is_distinct: bool,
     ) -> Result<(), AnalyzeError> {
-        let shared = self.engine.shared;
+        let engine = self.engine;
+        let writer = match &mut self.distinct {
+            Some(writer) if is_distinct => writer,
+            _ => &mut self.groups,
+        };
+        let mut add = |rows: &[u64]| {
+            writer.rows(engine.shared, rows)?;
+            engine.make_room()
+        };
         for chunk in contents.chunks {
-            shared.memory.give(8 * chunk.len());
-            self.rows(&chunk, is_distinct)?;
+            engine.shared.memory.give(8 * chunk.len());
+            add(&chunk)?;
         }
         let bytes = contents.table.bytes();
-        self.rows(contents.table.rows(), is_distinct)?;
+        add(contents.table.rows())?;
         drop(contents.table);
-        shared.memory.give(bytes);
-        each_read(shared, stream.shape, &contents.extents, |rows| {
-            self.rows(rows, is_distinct)
-        })
+        engine.shared.memory.give(bytes);
+        each_read(engine.shared, stream.shape, &contents.extents, add)
     }
 
     /// Hands over what is left.
     pub(super) fn finish(self) -> Result<(), AnalyzeError> {
-        let (engine, lane) = (self.engine, &self.engine.lanes[self.lane]);
-        let (mut free, mut free_distinct) = (self.free, self.free_distinct);
-        let groups = &lane.groups;
-        self.groups.finish(&mut |partition, chunk| {
-            groups.deliver(engine.shared, partition, chunk, &mut free)
-        })?;
-        if let (Some(stream), Some(scatter)) = (&lane.distinct, self.distinct) {
-            scatter.finish(&mut |partition, chunk| {
-                stream.deliver(engine.shared, partition, chunk, &mut free_distinct)
-            })?;
+        self.groups.finish(self.engine.shared)?;
+        if let Some(writer) = self.distinct {
+            writer.finish(self.engine.shared)?;
         }
-        engine.make_room()
+        self.engine.make_room()
+    }
+}
+
+/// Writes one worker's rows of one form.
+struct StreamWriter<'a> {
+    stream: &'a Stream,
+    ahead: Ahead,
+    scatter: Scatter,
+    /// Empty buffers.
+    free: Vec<Vec<u64>>,
+}
+
+impl<'a> StreamWriter<'a> {
+    fn new(stream: &'a Stream, level: u32, shared: &Shared<'_>) -> Self {
+        let chunk_rows = stream.chunk_words / stream.shape.words;
+        Self {
+            stream,
+            ahead: Ahead::new(stream.merge, shared.seed),
+            scatter: Scatter::new(stream.shape, level, chunk_rows),
+            free: Vec::new(),
+        }
+    }
+
+    fn columns(&mut self, shared: &Shared<'_>, columns: &[&[u64]]) -> Result<(), AnalyzeError> {
+        let fate = self.ahead.add(columns);
+        let told = |overflowed| (shared.overflow)(self.stream.class, overflowed);
+        match fate.map_err(told)? {
+            Fate::Taken => Ok(()),
+            Fate::Full => {
+                let groups = self.ahead.take();
+                self.rows(shared, &groups)
+            }
+            Fate::Passed => {
+                let (stream, free) = (self.stream, &mut self.free);
+                let mut deliver = |place, chunk| stream.deliver(shared, place, chunk, free);
+                self.scatter.columns(columns, &mut deliver)
+            }
+        }
+    }
+
+    fn rows(&mut self, shared: &Shared<'_>, rows: &[u64]) -> Result<(), AnalyzeError> {
+        let (stream, free) = (self.stream, &mut self.free);
+        let mut deliver = |place, chunk| stream.deliver(shared, place, chunk, free);
+        self.scatter.rows(rows, &mut deliver)
+    }
+
+    fn finish(mut self, shared: &Shared<'_>) -> Result<(), AnalyzeError> {
+        let groups = self.ahead.take();
+        self.rows(shared, &groups)?;
+        let (stream, mut free) = (self.stream, self.free);
+        let mut deliver = |place, chunk| stream.deliver(shared, place, chunk, &mut free);
+        self.scatter.finish(&mut deliver)
     }
 }

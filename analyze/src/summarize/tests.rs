@@ -6,8 +6,8 @@ use std::sync::Arc;
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Date32Type, Float64Type, TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type,
-    UInt64Type,
+    Date32Type, Float64Type, Int64Type, TimestampMicrosecondType, UInt8Type, UInt16Type,
+    UInt32Type, UInt64Type,
 };
 use arrow_schema::DataType;
 use forebay_store::{Dataset, FlowSchema};
@@ -82,6 +82,7 @@ fn cell(column: &dyn Array, row: usize) -> String {
         DataType::UInt8 => column.as_primitive::<UInt8Type>().value(row).to_string(),
         DataType::UInt16 => column.as_primitive::<UInt16Type>().value(row).to_string(),
         DataType::UInt32 => column.as_primitive::<UInt32Type>().value(row).to_string(),
+        DataType::Int64 => column.as_primitive::<Int64Type>().value(row).to_string(),
         DataType::UInt64 => column.as_primitive::<UInt64Type>().value(row).to_string(),
         DataType::Float64 => column.as_primitive::<Float64Type>().value(row).to_string(),
         DataType::Date32 => column.as_primitive::<Date32Type>().value(row).to_string(),
@@ -499,4 +500,84 @@ fn a_configured_column_that_a_file_lacks_is_null() {
     let mut answer = summarize(&mut inputs, &summary, &Control::default()).expect("summarizes");
     let batch = answer.next().expect("has groups").expect("reads");
     assert_eq!((batch.num_rows(), batch.column(0).null_count()), (1, 1));
+}
+
+#[test]
+fn columns_of_every_type_are_keys_in_the_order_of_their_values() {
+    use forebay_store::ColumnType;
+    let mut schema = FlowSchema::default();
+    for (name, kind) in [
+        ("depth", ColumnType::I64),
+        ("share", ColumnType::F64),
+        ("site", ColumnType::Text),
+        ("label", ColumnType::Octets),
+    ] {
+        schema.add(name, kind).expect("a name");
+    }
+    let text = |text: &str| Cell::Octets(text.as_bytes().to_vec());
+    for (name, cells, expected) in [
+        (
+            "depth",
+            [Cell::Signed(5), Cell::Signed(i64::MIN), Cell::Signed(-1)],
+            ["-9223372036854775808", "-1", "5"],
+        ),
+        (
+            "share",
+            [Cell::Float(f64::NAN), Cell::Float(0.0), Cell::Float(-2.5)],
+            ["-2.5", "0", "NaN"],
+        ),
+        (
+            "site",
+            [text("rome"), text(""), text("oslo")],
+            ["", "oslo", "rome"],
+        ),
+        (
+            "label",
+            [text("b"), text("\u{1}"), text("a")],
+            ["01", "61", "62"],
+        ),
+        (
+            "src_mac",
+            [
+                text("abcdef"),
+                text("abcdee"),
+                Cell::Octets(vec![0, 0, 0x5e, 0, 0x53, 1]),
+            ],
+            [
+                "00:00:5e:00:53:01",
+                "61:62:63:64:65:65",
+                "61:62:63:64:65:66",
+            ],
+        ),
+    ] {
+        let mut flows: Vec<Flow> = cells.map(|cell| Flow::from([(name, cell)])).to_vec();
+        // Of each two; and one that has none.
+        flows.extend(flows.clone());
+        if name == "share" {
+            // Both zeros are one.
+            flows[1].insert(name, Cell::Float(-0.0));
+        }
+        flows.push(Flow::new());
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let dataset = Dataset::open(dir.path()).expect("opens");
+        let schema = Arc::new(schema.clone());
+        let path = write(&dataset, &schema, Family::Other, &flows, 3, Form::Parquet);
+        let files = Files {
+            dir,
+            paths: vec![path],
+        };
+        let summary = Summary {
+            by: vec![Key::parse(name, &schema).expect("a key")],
+            values: vec![Value::Flows],
+            sort: vec![Sort::parse(name)],
+            ..Summary::default()
+        };
+        let told = files.summarize(&summary, 2).expect("summarizes");
+        let expected = expected.map(|text| [text, "2"]);
+        assert_eq!(
+            rows_of(&told),
+            [&expected[..], &[["-", "1"]]].concat(),
+            "{name}"
+        );
+    }
 }

@@ -394,7 +394,7 @@ fn wanted(
     batch: arrow_ipc::RecordBatch<'_>,
     body_bytes: u64,
 ) -> Vec<Range<u64>> {
-    let all = || vec![0..body_bytes];
+    let all = || std::iter::once(0..body_bytes).collect();
     let (Some(projection), Some(buffers)) = (projection, batch.buffers()) else {
         return all();
     };
