@@ -4,6 +4,7 @@
 
 mod balance;
 mod collect;
+mod dedupe;
 mod demo;
 mod errors;
 mod generate;

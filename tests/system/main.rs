@@ -4,6 +4,7 @@
 
 mod collector;
 mod crash;
+mod dedupe;
 mod flows;
 mod full_disk;
 mod interop;
@@ -35,10 +36,21 @@ fn main() {
     if let Some(disk) = full_disk::small_disk() {
         return full_disk::on_small_disk(&disk);
     }
+    if let Some(disk) = dedupe::small_disk() {
+        return dedupe::on_small_disk(&disk);
+    }
     if let Some(part) = route_network::part() {
         return route_network::run_part(&part);
     }
-    let always: [(&str, fn()); 25] = [
+    let always: [(&str, fn()); 27] = [
+        (
+            "dedupe::what_is_removed_is_what_was_told_again",
+            dedupe::what_is_removed_is_what_was_told_again,
+        ),
+        (
+            "dedupe::a_run_that_is_ended_leaves_nothing_and_one_that_is_killed_nothing_for_long",
+            dedupe::a_run_that_is_ended_leaves_nothing_and_one_that_is_killed_nothing_for_long,
+        ),
         (
             "record::what_is_sent_is_recorded_from_where_it_came",
             record::what_is_sent_is_recorded_from_where_it_came,
@@ -140,7 +152,12 @@ fn main() {
             search::an_interrupt_prints_the_report_so_far,
         ),
     ];
-    let where_possible: [(&str, Test); 32] = [
+    let where_possible: [(&str, Test); 34] = [
+        ("dedupe::others_read_it", dedupe::others_read_it),
+        (
+            "dedupe::a_full_disk_leaves_nothing",
+            dedupe::a_full_disk_leaves_nothing,
+        ),
         (
             "record::tshark_reads_it_without_complaint",
             record::tshark_reads_it_without_complaint,
