@@ -56,7 +56,7 @@ def make(folder, flows, binary):
     capture = folder / "all.pcap"
     subprocess.run([binary, "generate", "--exporters", "200", "--flows", str(flows), "--keys",
                     str(max(flows * 11 // 60, 1000)), "--ipv6-share", "0", "--duplicates", "0.3",
-                    "--rate", "400k", "--output", capture], check=True, capture_output=True)
+                    "--rate", "20k", "--output", capture], check=True, capture_output=True)
     for form in ("arrow", "parquet"):
         subprocess.run([binary, "collect", "--read", capture, "--format", form, "--output",
                         folder / form], check=True, capture_output=True)
