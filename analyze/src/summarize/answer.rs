@@ -208,7 +208,7 @@ impl Shape {
 
     fn key(&self, place: usize, rows: &[Row<'_>]) -> ArrayRef {
         let key = &self.keys[place];
-        let number = |row: &Row<'_>| row.key(place).map(|(_, bits)| bits as u64);
+        let number = |row: &Row<'_>| row.number(place);
         let of_rows = || rows.iter().map(number);
         match &key.source {
             Source::Column(kind) => match kind {

@@ -40,6 +40,7 @@ pub(super) struct Place {
 
 impl Place {
     /// The bits of a row, if there are `bits` of them.
+    #[inline]
     pub(super) fn bits(self, row: &[u64], bits: u32) -> u64 {
         row[self.word] >> self.shift & (u64::MAX >> (64 - bits))
     }

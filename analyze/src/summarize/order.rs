@@ -46,6 +46,16 @@ impl<'a> Row<'a> {
         }
     }
 
+    /// The key at `place`, of which there are 64 bits at the most.
+    #[inline]
+    pub(super) fn number(self, place: usize) -> Option<u64> {
+        let field: Field = self.layout.fields[place]?;
+        if field.null.is_some_and(|null| null.is_set(self.words)) {
+            return None;
+        }
+        Some(field.place.bits(self.words, field.bits.min(64)))
+    }
+
     /// The key at `place`; whether it is no IPv4 address, and its bits.
     pub(super) fn key(self, place: usize) -> Comparable {
         let field: Field = self.layout.fields[place]?;

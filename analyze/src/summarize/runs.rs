@@ -208,28 +208,33 @@ impl Ranges {
     /// The rows of a range, in order.
     pub(super) fn rows<'a>(&'a self, range: usize, by: &MergeBy<'a>) -> Vec<Row<'a>> {
         let (first, end) = (self.starts[range], self.starts.get(range + 1).copied());
-        let mut ranked: Vec<(u64, Row<'a>)> = Vec::with_capacity(2 * RANGE_ROWS);
-        for (lane, rows) in &self.runs {
+        let row = |(run, number): (u32, u32)| {
+            let (lane, rows) = &self.runs[run as usize];
             let layout = &by.layouts[*lane];
-            let count = rows.len() / layout.words;
-            let row = |number: usize| Row {
-                layout,
-                words: &rows[number * layout.words..(number + 1) * layout.words],
-            };
-            let start = first_of(count, |number| by.order.rank(row(number)) >= first);
-            let ranks = (start..count).map(|number| (by.order.rank(row(number)), row(number)));
+            let start = number as usize * layout.words;
+            let words = &rows[start..start + layout.words];
+            Row { layout, words }
+        };
+        let rank = |place| by.order.rank(row(place));
+        // Small, for they are moved often.
+        let mut ranked: Vec<(u64, (u32, u32))> = Vec::with_capacity(2 * RANGE_ROWS);
+        for (run, (lane, rows)) in (0..).zip(&self.runs) {
+            // A run has no more rows than a `u32` counts: see `Run::sort`.
+            let count = (rows.len() / by.layouts[*lane].words) as u32;
+            let start = first_of(count, |number| rank((run, number)) >= first);
+            let ranks = (start..count).map(|number| (rank((run, number)), (run, number)));
             ranked.extend(ranks.take_while(|(rank, _)| end.is_none_or(|end| *rank < end)));
         }
         ranked.sort_unstable_by(|one, other| {
             let by_rank = one.0.cmp(&other.0);
-            by_rank.then_with(|| by.order.compare(one.1, other.1))
+            by_rank.then_with(|| by.order.compare(row(one.1), row(other.1)))
         });
-        ranked.into_iter().map(|(_, row)| row).collect()
+        ranked.into_iter().map(|(_, place)| row(place)).collect()
     }
 }
 
 /// The first of `count` numbers from which on `is_there` says so.
-fn first_of(count: usize, is_there: impl Fn(usize) -> bool) -> usize {
+fn first_of(count: u32, is_there: impl Fn(u32) -> bool) -> u32 {
     let (mut from, mut to) = (0, count);
     while from < to {
         let middle = from + (to - from) / 2;
