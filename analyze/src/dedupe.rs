@@ -26,6 +26,7 @@ mod fates;
 mod gather;
 mod group;
 mod key;
+mod lists;
 mod matching;
 mod merge;
 mod numbers;
@@ -38,6 +39,7 @@ mod schema;
 
 use fates::Fates;
 use key::KeyLayout;
+use lists::{AllLists, Lists};
 use matching::{Found, Matcher, Matching};
 use merge::{Merge, Written};
 use origins::Names;
@@ -167,7 +169,7 @@ pub fn dedupe(
         fates: Fates::new(usize::try_from(inputs.rows()).unwrap_or(usize::MAX)),
         bases: bases(inputs.files()),
         report: DedupeReport::default(),
-        lists: Vec::new(),
+        lists: AllLists::default(),
     };
     memory.take(run.fates.bytes());
     let spans = run.compare(inputs, &mut is_bad, &spill)?;
@@ -218,7 +220,7 @@ struct Run<'a> {
     fates: Fates,
     bases: Vec<u64>,
     report: DedupeReport,
-    lists: Vec<Box<[u32]>>,
+    lists: AllLists,
 }
 
 impl Run<'_> {
@@ -375,6 +377,7 @@ impl Run<'_> {
     ) -> Result<(), DedupeError> {
         let origins = self.names.origins();
         let preference = Preference::new(&self.options.keep, origins.exporters());
+        let lists = Lists::default();
         let mut found = Found::default();
         for (store, layout) in stores.into_iter().zip(layouts) {
             let (Some(store), Some(layout)) = (store, layout) else {
@@ -385,7 +388,7 @@ impl Run<'_> {
                 rules,
                 preference: &preference,
                 origins: &origins,
-                names: &self.names,
+                lists: &lists,
                 fates: &self.fates,
                 shape: store.shape(),
                 key_words: layout.words,
@@ -395,12 +398,13 @@ impl Run<'_> {
             let matchers = store.visit(self.control, matchers, |matcher, rows| {
                 matcher.visit(&matching, &rows)
             })?;
-            matchers
-                .into_iter()
-                .for_each(|matcher| found.add(matcher.found));
+            for mut matcher in matchers {
+                lists.close(&mut matcher.open);
+                found.add(matcher.found);
+            }
         }
         self.report.tell(found, &origins);
-        self.lists = self.names.lists();
+        self.lists = lists.finish();
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use arrow_select::interleave::interleave;
 use forebay_store::{SEEN_BY, SEEN_EXPORTERS, absent_column};
 
 use super::fates::{Fate, Fates};
+use super::lists::AllLists;
 use super::origins::{NO_LIST, Names};
 use crate::error::AnalyzeError;
 
@@ -120,7 +121,7 @@ pub(super) struct Gatherer<'a> {
     columns: &'a Columns,
     names: &'a Names,
     /// The lists of those who saw rows that stay.
-    lists: &'a [Box<[u32]>],
+    lists: &'a AllLists,
     texts: Vec<String>,
     exporters: Dictionary,
     seen: Dictionary,
@@ -129,7 +130,7 @@ pub(super) struct Gatherer<'a> {
 }
 
 impl<'a> Gatherer<'a> {
-    pub(super) fn new(columns: &'a Columns, names: &'a Names, lists: &'a [Box<[u32]>]) -> Self {
+    pub(super) fn new(columns: &'a Columns, names: &'a Names, lists: &'a AllLists) -> Self {
         Self {
             columns,
             names,
@@ -230,7 +231,7 @@ impl<'a> Gatherer<'a> {
             let source = sources[place];
             let list = source.lists.get(row).copied().unwrap_or(NO_LIST);
             let before = self.seen.keys.len();
-            if let Some(list) = self.lists.get(list as usize) {
+            if let Some(list) = self.lists.get(list) {
                 list.iter().for_each(|&exporter| self.seen.push(exporter));
             } else if let Some((lists, names)) = &source.seen {
                 let ends = lists.value_offsets().get(row..row + 2).unwrap_or(&[0, 0]);

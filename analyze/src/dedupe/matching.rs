@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use super::fates::{Fate, Fates};
 use super::group::Groups;
+use super::lists::{Lists, OpenChunk};
 use super::numbers::NumberMap;
-use super::origins::{Known, Names, Origins};
+use super::origins::Origins;
 use super::pack::{same_nulls, unpack};
 use super::rules::{Flow, Preference, Rules};
 use crate::error::AnalyzeError;
@@ -16,7 +17,7 @@ pub(super) struct Matching<'a> {
     pub(super) rules: &'a Rules,
     pub(super) preference: &'a Preference,
     pub(super) origins: &'a Origins,
-    pub(super) names: &'a Names,
+    pub(super) lists: &'a Lists,
     pub(super) fates: &'a Fates,
     /// The words of a row, and how many of them must be the same.
     pub(super) shape: Shape,
@@ -34,7 +35,7 @@ pub(super) struct Matcher {
     flows: Vec<Flow>,
     groups: Groups,
     seen: Vec<u32>,
-    known: Known,
+    pub(super) open: OpenChunk,
     pub(super) found: Found,
 }
 
@@ -156,7 +157,10 @@ impl Matcher {
         for flow in flows() {
             by.origins.add_seen(flow.origin, &mut self.seen);
         }
-        let list = by.names.list(&mut self.known, &self.seen)?;
+        let list = by.lists.add(&mut self.open, &self.seen);
+        let list = list.ok_or(AnalyzeError::Texts {
+            bytes: u32::MAX as usize,
+        })?;
         let exporter = |flow: &Flow| by.origins.exporter(flow.origin);
         let Some(keeper) = flows().nth(kept).map(exporter) else {
             return Ok(());

@@ -17,6 +17,7 @@ use forebay_store::{FileFormat, FlowParts, FlowWriter, NewDataset, PartReader, S
 
 use super::fates::{Fate, Fates};
 use super::gather::{BATCH_ROWS, Columns, Gatherer, Pick, Source};
+use super::lists::AllLists;
 use super::origins::Names;
 use super::plan::{Part, Slice, Span};
 use crate::error::AnalyzeError;
@@ -36,7 +37,7 @@ pub(super) struct Merge<'a> {
     pub(super) columns: &'a Columns,
     pub(super) fates: &'a Fates,
     pub(super) names: &'a Names,
-    pub(super) lists: &'a [Box<[u32]>],
+    pub(super) lists: &'a AllLists,
     pub(super) output: &'a NewDataset,
     pub(super) format: FileFormat,
     /// How much may wait, in bytes.
