@@ -381,7 +381,7 @@ fn write_address(
     }
 }
 
-/// As [`Ipv4Addr`] writes it, several times as fast: there are two in most rows.
+/// As [`Ipv4Addr`](std::net::Ipv4Addr) writes it, several times as fast: there are two in most rows.
 fn write_ipv4(address: u32, to: &mut impl Write) -> std::fmt::Result {
     let mut text = [0; 15];
     let mut length = 0;
