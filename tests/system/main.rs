@@ -22,6 +22,7 @@ mod route_network;
 mod route_outage;
 mod running;
 mod search;
+mod summarize;
 mod support;
 mod truth;
 
@@ -42,7 +43,7 @@ fn main() {
     if let Some(part) = route_network::part() {
         return route_network::run_part(&part);
     }
-    let always: [(&str, fn()); 27] = [
+    let always: [(&str, fn()); 30] = [
         (
             "dedupe::what_is_removed_is_what_was_told_again",
             dedupe::what_is_removed_is_what_was_told_again,
@@ -151,8 +152,20 @@ fn main() {
             "search::an_interrupt_prints_the_report_so_far",
             search::an_interrupt_prints_the_report_so_far,
         ),
+        (
+            "summarize::the_truth_is_found",
+            summarize::the_truth_is_found,
+        ),
+        (
+            "summarize::what_is_not_needed_is_not_read",
+            summarize::what_is_not_needed_is_not_read,
+        ),
+        (
+            "summarize::an_interrupt_leaves_nothing",
+            summarize::an_interrupt_leaves_nothing,
+        ),
     ];
-    let where_possible: [(&str, Test); 34] = [
+    let where_possible: [(&str, Test); 39] = [
         ("dedupe::others_read_it", dedupe::others_read_it),
         (
             "dedupe::a_full_disk_leaves_nothing",
@@ -261,6 +274,26 @@ fn main() {
         (
             "route::without_the_right_to_forge_it_says_which",
             route::without_the_right_to_forge_it_says_which,
+        ),
+        (
+            "summarize::duckdb_agrees_on_random_files",
+            summarize::duckdb_agrees_on_random_files,
+        ),
+        (
+            "summarize::duckdb_agrees_on_generated_traffic",
+            summarize::duckdb_agrees_on_generated_traffic,
+        ),
+        (
+            "summarize::duckdb_agrees_on_the_corpus",
+            summarize::duckdb_agrees_on_the_corpus,
+        ),
+        (
+            "summarize::nfdump_agrees_on_5_tuples",
+            summarize::nfdump_agrees_on_5_tuples,
+        ),
+        (
+            "summarize::a_full_disk_leaves_nothing",
+            summarize::a_full_disk_leaves_nothing,
         ),
     ];
     let always = always.into_iter().map(|(name, test)| {

@@ -16,7 +16,7 @@ use crate::flows::stored;
 use crate::needs;
 use crate::support::program;
 
-mod nfcapd;
+pub(crate) mod nfcapd;
 mod parser;
 
 /// Twice as many exporters of each version as it has layouts, a third of the flows told by several.
@@ -181,7 +181,7 @@ fn check_sums(truth: &Truth) {
 }
 
 /// Sends a capture to a collector, each exporter from its own address.
-fn replay(capture: &Path, to: SocketAddr) {
+pub(crate) fn replay(capture: &Path, to: SocketAddr) {
     let sent = Command::new(env!("CARGO_BIN_EXE_forebay"))
         .arg("replay")
         .arg(capture)

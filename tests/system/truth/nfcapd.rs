@@ -14,7 +14,7 @@ use crate::support::wait_for;
 const FLOW: &str = "fmt:%ra,%sa,%da,%sp,%dp,%pr,%ipkt,%ibyt,%opkt,%obyt";
 
 /// One at work. It is killed when dropped.
-pub(super) struct Nfcapd {
+pub(crate) struct Nfcapd {
     child: Child,
     files: PathBuf,
     address: SocketAddr,
@@ -22,7 +22,7 @@ pub(super) struct Nfcapd {
 
 impl Nfcapd {
     #[track_caller]
-    pub(super) fn start(program: &Path, folder: &Path) -> Self {
+    pub(crate) fn start(program: &Path, folder: &Path) -> Self {
         let (files, log) = (folder.join("nfcapd"), folder.join("nfcapd.log"));
         fs::create_dir(&files).expect("a folder");
         let address = free_udp_address(own_loopback());
@@ -48,13 +48,13 @@ impl Nfcapd {
         started
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Ends it when it has taken what was sent: the folder of its files.
     #[track_caller]
-    pub(super) fn end(mut self) -> PathBuf {
+    pub(crate) fn end(mut self) -> PathBuf {
         let terminate = format!("sleep 1; kill -TERM {}", self.child.id());
         let killed = Command::new("sh").args(["-c", &terminate]).status();
         assert!(killed.expect("sh starts").success());
