@@ -126,8 +126,7 @@ fn status(control: &Control, rates: &mut Rates, started: Instant) -> String {
     let now = clock::now();
     let per_second = rates.per_second(rows, now);
     let mut text = format!("{} flows, {}/s", thousands(rows), thousands(per_second));
-    if total > 0 {
-        let percent = rows.saturating_mul(100) / total;
+    if let Some(percent) = rows.saturating_mul(100).checked_div(total) {
         text.insert_str(0, &format!("{percent} %  "));
         let passed = now.duration_since(started).as_secs_f64();
         if rows > 0 {
