@@ -1,6 +1,6 @@
 //! Reads flows back: files, segments, folders of them, patterns.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
@@ -24,7 +24,7 @@ const STAGING: &str = "staging";
 const LEDGER: &str = "ledger";
 
 /// The flow files and segments that `inputs` name, in the order of their paths,
-/// each once: files, folders (with all that is below), or patterns. Segments
+/// each once, however it is named: files, folders (with all that is below), or patterns. Segments
 /// that are not settled yet are among them; the ledger is not.
 ///
 /// # Errors
@@ -48,7 +48,16 @@ pub fn find_inputs(inputs: &[String]) -> Result<Vec<PathBuf>, StoreError> {
             return Err(StoreError::NoFlowFiles(input.clone()));
         }
     }
-    Ok(without_settled(&found))
+    let mut files = without_settled(&found);
+    if inputs.len() > 1 {
+        // What has just gone is told when it is opened.
+        let mut places = HashSet::new();
+        files.retain(|path| {
+            let place = path.canonicalize().ok();
+            place.is_none_or(|place| places.insert(place))
+        });
+    }
+    Ok(files)
 }
 
 /// Whether an earlier input named what is in this folder.

@@ -101,6 +101,16 @@ fn a_file_away_from_its_dataset_knows_its_family() {
 }
 
 #[test]
+fn a_file_that_is_named_twice_is_read_once() {
+    let p = Place::new();
+    let file = p.settled(Family::Ipv4, 0, 7);
+    let root = p.root();
+    let again = format!("{root}/family=ipv4/..");
+    let inputs = [again, root, file.to_string_lossy().into_owned()];
+    assert_eq!(rows(&inputs).expect("reads"), [(Family::Ipv4, 7)]);
+}
+
+#[test]
 fn a_segment_that_is_settled_meanwhile_is_read_where_it_is_then() {
     let p = Place::new();
     let segment = p.segment(Family::Ipv4, 0, 7);
