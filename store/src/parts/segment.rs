@@ -352,7 +352,9 @@ impl SegmentPartReader<'_> {
                         &metadata.version(),
                     )?;
                     self.body = Some(body);
-                    return Ok(Some(batch));
+                    if batch.num_rows() > 0 {
+                        return Ok(Some(batch));
+                    }
                 }
             }
         }

@@ -180,6 +180,27 @@ fn a_dictionary_is_good_until_another_comes() {
 }
 
 #[test]
+fn batches_without_rows_are_passed_over() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let path = dir.path().join("foreign.arrows");
+    let fields = vec![Field::new("received", DataType::UInt64, false)];
+    let schema = Arc::new(Schema::new(fields));
+    let mut out =
+        StreamWriter::try_new(File::create(&path).expect("makes"), &schema).expect("makes");
+    for rows in [0, 3, 0, 2, 0] {
+        let received = Arc::new(UInt64Array::from(vec![7; rows]));
+        let batch = RecordBatch::try_new(Arc::clone(&schema), vec![received]);
+        out.write(&batch.expect("parts agree")).expect("writes");
+    }
+    out.finish().expect("finishes");
+    let rows: Vec<usize> = by_parts(&path, None)
+        .iter()
+        .map(RecordBatch::num_rows)
+        .collect();
+    assert_eq!(rows, [3, 2]);
+}
+
+#[test]
 fn a_torn_segment_has_its_whole_batches() {
     let p = Place::new();
     let segment = p.segment(3, 200);
