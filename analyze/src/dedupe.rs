@@ -108,6 +108,12 @@ pub enum DedupeError {
         /// What it is.
         kind: String,
     },
+    /// There is no memory for what becomes of each row.
+    #[error("there is no memory for {rows} rows, 4 bytes each: name fewer files")]
+    TooManyRows {
+        /// The rows that the files claim to have.
+        rows: u64,
+    },
     /// Not as many rows were written as stay.
     #[error(
         "{kept} rows should be kept, but {written} were written: did a file change meanwhile? Nothing was kept"
@@ -166,7 +172,9 @@ pub fn dedupe(
         control,
         memory: &memory,
         names: Names::new((memory.limit() / 8).max(NAMES_BYTES)),
-        fates: Fates::new(usize::try_from(inputs.rows()).unwrap_or(usize::MAX)),
+        fates: Fates::new(inputs.rows()).ok_or(DedupeError::TooManyRows {
+            rows: inputs.rows(),
+        })?,
         bases: bases(inputs.files()),
         report: DedupeReport::default(),
         lists: AllLists::default(),

@@ -32,6 +32,8 @@ use segment::{SegmentIndex, SegmentPartReader};
 
 /// The rows of a batch that is read from a flow file: as many as a collector's batches have.
 const BATCH_ROWS: usize = 8192;
+/// More than a file has: the footer is damaged. So the rows of many files can be added up.
+const ROWS_MAX: u64 = 1 << 40;
 
 /// An open flow file or segment, and the parts that it has.
 pub struct FlowParts {
@@ -100,7 +102,12 @@ impl FlowParts {
             let rows = u64::try_from(group.num_rows())
                 .map_err(|_| not_flows(path, "a row group of less than no rows".to_owned()))?;
             parts.push(FlowPart { first_row, rows });
+            // Both are less than 2⁶³.
             first_row += rows;
+            if first_row > ROWS_MAX {
+                let reason = format!("its footer tells of {first_row} rows");
+                return Err(not_flows(path, reason));
+            }
         }
         Ok(Self {
             path: path.to_owned(),

@@ -20,11 +20,13 @@ pub(super) enum Fate {
 pub(super) struct Fates(Vec<AtomicU32>);
 
 impl Fates {
-    /// All rows stay.
-    pub(super) fn new(rows: usize) -> Self {
+    /// All rows stay. `None` where there is no memory for so many.
+    pub(super) fn new(rows: u64) -> Option<Self> {
+        let rows = usize::try_from(rows).ok()?;
         let mut fates = Vec::new();
+        fates.try_reserve_exact(rows).ok()?;
         fates.resize_with(rows, AtomicU32::default);
-        Self(fates)
+        Some(Self(fates))
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -61,7 +63,7 @@ mod tests {
 
     #[test]
     fn fates_are_kept() {
-        let fates = Fates::new(4);
+        let fates = Fates::new(4).expect("there is memory");
         fates.set(1, Fate::Removed);
         fates.set(2, Fate::Seen(0));
         fates.set(3, Fate::Seen(u32::MAX - 2));
@@ -75,5 +77,10 @@ mod tests {
         assert_eq!(found, expected);
         fates.set(2, Fate::Alone);
         assert_eq!(fates.get(2), Fate::Alone);
+    }
+
+    #[test]
+    fn more_rows_than_there_is_memory_for_are_told() {
+        assert!(Fates::new(1 << 60).is_none());
     }
 }
