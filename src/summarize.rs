@@ -1,7 +1,7 @@
 //! `forebay summarize`: flows in groups.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -112,6 +112,9 @@ fn time(text: &str) -> Result<i64, String> {
 pub(crate) fn run(flags: &Flags) -> Result<Outcome> {
     let started = clock::now();
     let paths = find_inputs(&flags.inputs)?;
+    if let Some(output) = &flags.output {
+        refuse_input(output, &paths)?;
+    }
     let control = Arc::new(Control::default());
     end_by_signals(&control)?;
     let output = Output::new(flags.format, flags.output.as_deref())?;
@@ -139,6 +142,23 @@ pub(crate) fn run(flags: &Flags) -> Result<Outcome> {
         tell(&told.json(took));
     }
     Ok(Outcome::Done)
+}
+
+/// Flows that are summarized must not be replaced by their summary.
+fn refuse_input(output: &Path, inputs: &[PathBuf]) -> Result<(), WrongUsage> {
+    let Ok(place) = output.canonicalize() else {
+        // It is not there yet.
+        return Ok(());
+    };
+    let is_place = |input: &PathBuf| input.canonicalize().is_ok_and(|input| input == place);
+    if inputs.iter().any(is_place) {
+        let what = format!(
+            "--output {} is one of the inputs: choose another name",
+            output.display()
+        );
+        return Err(WrongUsage(what));
+    }
+    Ok(())
 }
 
 /// What is asked, checked whole.
@@ -258,5 +278,25 @@ impl Told {
             "seconds": took.as_secs_f64(),
         })
         .to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn an_input_is_not_written_over_however_it_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let input = folder.path().join("flows.parquet");
+        fs::write(&input, "flows").expect("writes");
+        fs::create_dir(folder.path().join("sub")).expect("makes");
+        let inputs = [input.clone()];
+        let refused = |output: &Path| refuse_input(output, &inputs).is_err();
+        assert!(refused(&input));
+        assert!(refused(&folder.path().join("sub/../flows.parquet")));
+        assert!(!refused(&folder.path().join("other.parquet")));
     }
 }
