@@ -76,7 +76,7 @@ fn quantity(text: &str, units: Units, divisor: u128) -> Option<Number> {
     let (digits, decimals, exponent, unit) = parts(text)?;
     let &(_, worth) = units.iter().find(|(name, _)| *name == unit)?;
     let written: u128 = format!("{digits}{decimals}").parse().ok()?;
-    let exponent = exponent - i32::try_from(decimals.len()).ok()?;
+    let exponent = exponent.saturating_sub(i32::try_from(decimals.len()).ok()?);
     let power = |exponent: u32| 10_u128.checked_pow(exponent);
     // What is too great for any column, or too close to a whole number, is so all the same.
     let (value, divisor) = if exponent >= 0 {
@@ -299,6 +299,7 @@ mod tests {
             ("-3", -3, true),
             ("-0.5", -1, false),
             ("1e-400", 0, false),
+            ("1.55e-2147483647", 0, false),
             ("18446744073709551615", u64::MAX.into(), true),
             ("1e400", i128::MAX, true),
             ("0e400", 0, true),
