@@ -47,7 +47,9 @@ pub enum AnalyzeError {
         bytes: usize,
     },
     /// A counter does not hold the number.
-    #[error("{value} of {key} is more than a counter holds: group or filter so that less comes together")]
+    #[error(
+        "{value} of {key} is more than a counter holds: group or filter so that less comes together"
+    )]
     Overflow {
         /// The value's name.
         value: &'static str,

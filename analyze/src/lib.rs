@@ -19,9 +19,7 @@ mod testing;
 mod workers;
 
 pub use columns::columns_of;
-pub use dedupe::{
-    Agreement, DedupeError, DedupeOptions, DedupeReport, Keep, Pair, Rules, dedupe,
-};
+pub use dedupe::{Agreement, DedupeError, DedupeOptions, DedupeReport, Keep, Pair, Rules, dedupe};
 pub use error::AnalyzeError;
 pub use filter::{Filter, FilterError, parse_time, protocol_name};
 pub use nearest::nearest;

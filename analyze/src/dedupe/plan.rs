@@ -151,8 +151,9 @@ pub(super) fn slices(family: Family, parts: &[Part], rows: u64) -> Vec<Slice> {
 fn by_hour(slice: Slice) -> Vec<Slice> {
     let mut cuts = Vec::new();
     let mut rest = slice;
-    // Times that nobody can mean are not cut into millions of hours.
-    const HOURS_MAX: usize = 48;
+    // Batches in no order are read for each hour in them. Times that nobody can mean are not cut into
+    // millions of hours: what is later is in the folder of the first such hour.
+    const HOURS_MAX: usize = 24 * 366;
     while cuts.len() < HOURS_MAX {
         let next = (rest.start_us.div_euclid(HOUR_US) + 1).saturating_mul(HOUR_US);
         if next > rest.last_us {
@@ -251,6 +252,15 @@ mod tests {
         assert_eq!(ends(&parts[2..], 500).len(), 4);
         assert_eq!(ends(&parts, 1 << 20), [(0, 19_999_999)]);
         assert_eq!(ends(&[], 100), []);
+    }
+
+    #[test]
+    fn a_batch_of_a_hundred_hours_is_cut_at_each() {
+        let ends = ends(&[part(0, &[(5, 100 * HOUR_US + 5)])], 1000);
+        assert_eq!(ends.len(), 101);
+        let in_one =
+            |(start, last): &(i64, i64)| start.div_euclid(HOUR_US) == last.div_euclid(HOUR_US);
+        assert!(ends.iter().all(in_one));
     }
 
     #[test]
