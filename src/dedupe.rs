@@ -1,10 +1,11 @@
 //! `forebay dedupe` and `forebay merge`: flows that several exporters saw, told once; and all in the order of time.
 
 use std::fs;
-use std::path::PathBuf;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::{Args, ValueEnum};
 use forebay_analyze::{
     Agreement, Control, DedupeError, DedupeOptions, DedupeReport, Inputs, Keep, Rules, dedupe,
@@ -205,13 +206,7 @@ pub(crate) fn run(flags: &Flags) -> Result<Outcome> {
         keep: match &flags.keep {
             KeepFlag::First => Keep::First,
             KeepFlag::MostBytes => Keep::MostBytes,
-            KeepFlag::ExporterOrder(file) => {
-                let text = fs::read_to_string(file);
-                let text = text.with_context(|| format!("cannot read {}", file.display()))?;
-                let lines = text.lines().map(str::trim);
-                let named = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-                Keep::ExporterOrder(named.map(str::to_owned).collect())
-            }
+            KeepFlag::ExporterOrder(file) => Keep::ExporterOrder(exporter_order(file)?),
         },
         output: match flags.dry_run {
             true => None,
@@ -286,6 +281,25 @@ fn dedupe_inputs(
     Ok(Outcome::Done)
 }
 
+/// The exporters that a file names, an address per line, as flow files write them.
+fn exporter_order(file: &Path) -> Result<Vec<String>> {
+    let text = fs::read_to_string(file);
+    let text = text.with_context(|| format!("cannot read {}", file.display()))?;
+    let lines = text.lines().map(str::trim).zip(1..);
+    let named = lines.filter(|(line, _)| !line.is_empty() && !line.starts_with('#'));
+    named
+        .map(|(line, number)| {
+            let address: IpAddr = line.parse().map_err(|_| {
+                anyhow!(
+                    "{}:{number}: \"{line}\" is no address: write an exporter's per line",
+                    file.display()
+                )
+            })?;
+            Ok(address.to_canonical().to_string())
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -305,6 +319,22 @@ mod tests {
         for text in ["", "%", "-1", "101%", ".5%", "1.00001%", "1 %", "x"] {
             assert!(count_delta(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn an_order_of_exporters_has_addresses() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("order");
+        let text = "# nearest first\n192.0.2.1\n\n 2001:DB8:0:0::1\n";
+        fs::write(&file, text).expect("it is written");
+        let order = exporter_order(&file).expect("addresses");
+        assert_eq!(order, ["192.0.2.1", "2001:db8::1"]);
+        fs::write(&file, "192.0.2.1\nrouter-1\n").expect("it is written");
+        let error = exporter_order(&file).expect_err("a name");
+        assert!(
+            error.to_string().contains("order:2: \"router-1\""),
+            "{error}"
+        );
     }
 
     #[test]

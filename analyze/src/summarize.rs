@@ -191,7 +191,7 @@ pub fn summarize(
     };
     let rows = match Ranges::new(runs, &by) {
         Ok(ranges) => Rows::Ranges(ranges, 0),
-        Err(runs) => Rows::Merged(Merger::new(runs, &by)?),
+        Err(runs) => Rows::Merged(Merger::new(runs, &by, memory.limit())?),
     };
     Ok(Answer {
         shape: Shape::new(summary.by.clone(), summary.values.clone(), texts.sorted),

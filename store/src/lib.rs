@@ -35,13 +35,13 @@ pub use dataset::{Dataset, PARQUET_EXTENSION, SEGMENT_EXTENSION, SegmentName};
 pub use error::StoreError;
 pub use ledger::{LedgerRow, ReasonCount, Scope, write_ledger};
 pub use origin::{NotWritten, Origin};
-pub use parts::{Bounds, FlowPart, FlowParts, PartReader};
 pub use output::{FileFormat, FlowWriter, NewDataset};
+pub use parts::{Bounds, FlowPart, FlowParts, PartReader};
 pub use read::{FlowFile, find_inputs};
 pub use retention::{Removed, Retention, retain};
 pub use schema::{
-    COLUMNS_MAX, ColumnError, ColumnId, ColumnSet, ColumnType, Family, FlowSchema, SEEN_BY, SEEN_EXPORTERS, columns,
-    seen_fields,
+    COLUMNS_MAX, ColumnError, ColumnId, ColumnSet, ColumnType, Family, FlowSchema, SEEN_BY,
+    SEEN_EXPORTERS, columns, seen_fields,
 };
 pub use segment::{ClosedSegment, FamilyWriter, SegmentWriter, Written};
 pub use segment_reader::SegmentReader;

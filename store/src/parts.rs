@@ -224,7 +224,7 @@ impl FlowParts {
         part: usize,
         columns: Option<&[&str]>,
     ) -> Result<PartReader<'_>, StoreError> {
-        let next_row = self.parts[part].first_row;
+        let FlowPart { first_row, rows } = self.parts[part];
         let batches = match &self.kind {
             Kind::Parquet(metadata) => {
                 Batches::Parquet(Box::new(self.parquet(metadata, part, columns)?))
@@ -243,7 +243,8 @@ impl FlowParts {
         };
         Ok(PartReader {
             path: &self.path,
-            next_row,
+            next_row: first_row,
+            end_row: first_row + rows,
             batches,
         })
     }
@@ -292,6 +293,7 @@ fn unless_damaged<T>(
 pub struct PartReader<'a> {
     path: &'a Path,
     next_row: u64,
+    end_row: u64,
     batches: Batches<'a>,
 }
 
@@ -319,7 +321,13 @@ impl PartReader<'_> {
             self.batches = Batches::Ended;
         }
         let Some(batch) = next? else {
-            return Ok(None);
+            return match self.end_row.checked_sub(self.next_row) {
+                Some(0) => Ok(None),
+                _ => Err(not_flows(
+                    self.path,
+                    "it has not the rows that it tells of".to_owned(),
+                )),
+            };
         };
         let first_row = self.next_row;
         self.next_row += batch.num_rows() as u64;

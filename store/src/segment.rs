@@ -69,8 +69,8 @@ impl SegmentWriter {
     pub fn append(&mut self, batch: FlowBatch) -> Result<u64, NotWritten> {
         let batch = batch.into_record_batch(&self.schema, self.columns);
         let path = self.stream.path();
-        let batch = batch
-            .map_err(|error| NotWritten::nothing_known(StoreError::arrow(path)(error)))?;
+        let batch =
+            batch.map_err(|error| NotWritten::nothing_known(StoreError::arrow(path)(error)))?;
         let appended = self.stream.append(&batch);
         appended.map_err(|error| NotWritten::of(&batch, error))
     }

@@ -73,8 +73,8 @@ VALUES = {
     "dst_count": "count(DISTINCT dst_addr)::UBIGINT",
 }
 SCALED = {
-    "packets": "sum(packets::HUGEINT * coalesce(sampling_rate, 1))::UBIGINT",
-    "bytes": "sum(bytes::HUGEINT * coalesce(sampling_rate, 1))::UBIGINT",
+    "packets": "sum(packets::HUGEINT * greatest(coalesce(sampling_rate, 1), 1))::UBIGINT",
+    "bytes": "sum(bytes::HUGEINT * greatest(coalesce(sampling_rate, 1), 1))::UBIGINT",
 }
 
 def ipv4(text):

@@ -241,7 +241,7 @@ impl<'a> Packer<'a> {
     ) -> Result<(), AnalyzeError> {
         let flows = column.iter().zip(rates);
         for (word, (value, rate)) in self.words[word].iter_mut().zip(flows) {
-            let (value, rate) = (value.unwrap_or(0), u64::from(rate.unwrap_or(1)));
+            let (value, rate) = (value.unwrap_or(0), u64::from(rate.unwrap_or(1).max(1)));
             *word = value
                 .checked_mul(rate)
                 .ok_or_else(|| AnalyzeError::Overflow {

@@ -5,8 +5,10 @@ use super::order::{Order, Row};
 use crate::error::AnalyzeError;
 use crate::rows::{Extent, Memory, Spill};
 
-/// So many rows of a run that was put aside are read at once.
+/// So many rows of a run that was put aside are read at once, or fewer where there are many runs.
 const READ_ROWS: usize = 1024;
+/// But not fewer than these: each reading costs a system call.
+const READ_ROWS_LEAST: usize = 8;
 
 /// Rows of one layout in order.
 pub(super) struct Run {
@@ -93,21 +95,26 @@ struct Cursor {
     /// What is still to be read.
     aside: Option<(Extent, usize)>,
     rank: u64,
+    /// So many words are read at once.
+    read_words: usize,
 }
 
 impl Cursor {
-    fn new(run: Run, layouts: &[Layout]) -> Self {
+    fn new(run: Run, layouts: &[Layout], most_words: usize) -> Self {
         let (held, aside) = match run.rows {
             Rows::Held(rows) => (rows, None),
             Rows::Aside(extent) => (Vec::new(), Some((extent, 0))),
         };
+        let words = layouts[run.lane].words;
+        let read_rows = (most_words / words.max(1)).clamp(READ_ROWS_LEAST, READ_ROWS);
         Self {
             lane: run.lane,
-            words: layouts[run.lane].words,
+            words,
             held,
             at: 0,
             aside,
             rank: 0,
+            read_words: read_rows * words,
         }
     }
 
@@ -126,7 +133,7 @@ impl Cursor {
         {
             self.held.clear();
             self.at = 0;
-            let part = extent.part(*from, READ_ROWS * self.words);
+            let part = extent.part(*from, self.read_words);
             merger.spill.read(part, &mut self.held)?;
             *from += part.words();
         }
@@ -274,10 +281,16 @@ impl Gathered {
 }
 
 impl Merger {
-    pub(super) fn new(runs: Vec<Run>, by: &MergeBy<'_>) -> Result<Self, AnalyzeError> {
+    /// The runs that were put aside are read within a quarter of `memory` bytes together.
+    pub(super) fn new(
+        runs: Vec<Run>,
+        by: &MergeBy<'_>,
+        memory: usize,
+    ) -> Result<Self, AnalyzeError> {
+        let most_words = memory / 4 / size_of::<u64>() / runs.len().max(1);
         let mut heap = Vec::with_capacity(runs.len());
         for run in runs {
-            let mut cursor = Cursor::new(run, by.layouts);
+            let mut cursor = Cursor::new(run, by.layouts, most_words);
             if cursor.fill(by)? {
                 heap.push(cursor);
             }

@@ -399,7 +399,7 @@ fn a_sum_that_does_not_fit_is_an_error_with_its_key() {
 fn sampled_flows_count_as_often_as_they_were_sampled() {
     let (_, mut rows) = flows(&[(1, 2, 10), (1, 3, 20), (1, 4, 30)]).remove(0);
     rows[0].insert("sampling_rate", Cell::Number(100));
-    rows[1].insert("sampling_rate", Cell::Number(1));
+    rows[1].insert("sampling_rate", Cell::Number(0));
     let files = Files::new(&vec![(Family::Ipv4, rows.clone())], Form::Kept);
     let mut summary = by_source();
     summary.scale_sampling = true;

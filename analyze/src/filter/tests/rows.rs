@@ -134,8 +134,6 @@ pub(super) fn batch(rows: &[Row]) -> RecordBatch {
     .expect("one length")
 }
 
-/// A filter, and what it says of a row: true, false or unknown.
-
 pub(super) const PORTS: [u16; 6] = [0, 53, 80, 443, 1024, u16::MAX];
 pub(super) const BYTES: [u64; 6] = [0, 1, 1_000, 1_000_000, u64::MAX - 1, u64::MAX];
 const TIMES: [i64; 6] = [

@@ -10,10 +10,13 @@ use proptest::sample::select;
 
 use super::rows::{BYTES, NAMES, PORTS, Row};
 
+/// What a condition says of a row: true, false or unknown.
+type Holds = dyn Fn(&Row, Family) -> Option<bool>;
+
 #[derive(Clone)]
 pub(super) struct Slow {
     pub(super) text: String,
-    pub(super) holds: Rc<dyn Fn(&Row, Family) -> Option<bool>>,
+    pub(super) holds: Rc<Holds>,
 }
 
 impl fmt::Debug for Slow {
