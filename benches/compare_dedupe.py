@@ -32,6 +32,7 @@ import duckdb, sys
 source, target = sys.argv[1:]
 connection = duckdb.connect()
 connection.execute("SET preserve_insertion_order = false")
+connection.execute("SET enable_progress_bar = false")
 connection.execute(f'''
     COPY (
       SELECT * EXCLUDE (previous_exporter, previous_first)
@@ -90,6 +91,7 @@ def main():
     parser.add_argument("--forebay", type=Path, default=FOREBAY)
     parser.add_argument("--python", default=sys.executable, help="one that has duckdb")
     parser.add_argument("--quarter", action="store_true")
+    parser.add_argument("--only", default="", help="works whose name holds this")
     arguments = parser.parse_args()
     binary = arguments.forebay
     place = Path(tempfile.mkdtemp())
@@ -122,6 +124,8 @@ def main():
             works[f"{name}, a quarter of the memory"] = [*works[name], "--memory", quarter]
     print(f"{'':55} {'s':>7} {'CPU s':>7} {'MB':>7} {'kept':>11}")
     for name, command in works.items():
+        if arguments.only not in name:
+            continue
         best = None
         for _ in range(arguments.rounds):
             remove(output)
