@@ -30,11 +30,6 @@ pub enum Format {
 /// How often retention looks around, in microseconds.
 const RETENTION_US: i64 = 60_000_000;
 
-/// How much the settler stands behind receiving and writing where there are fewer cores than busy threads: nice(2)
-/// makes its share a tenth of theirs. What it is behind with waits on the disk, and nothing is lost. On Linux a thread has
-/// a niceness of its own.
-const NICENESS: i32 = 10;
-
 /// A segment that is to be settled.
 #[derive(Debug)]
 pub(crate) enum Waiting {
@@ -76,8 +71,6 @@ impl Settler {
         status: impl Fn() -> Status,
         deadline_us: impl Fn() -> i64,
     ) {
-        // Where it cannot be, receiving has a third of a busy core less: nothing else changes.
-        let _lower = rustix::process::nice(NICENESS);
         let mut next_ledger = self.next_interval();
         let mut next_retention = 0;
         let mut writers_left = true;

@@ -43,7 +43,7 @@ fn main() {
     if let Some(part) = route_network::part() {
         return route_network::run_part(&part);
     }
-    let always: [(&str, fn()); 30] = [
+    let always: [(&str, fn()); 29] = [
         (
             "dedupe::what_is_removed_is_what_was_told_again",
             dedupe::what_is_removed_is_what_was_told_again,
@@ -95,10 +95,6 @@ fn main() {
         (
             "full_disk::below_the_floor_segments_wait",
             full_disk::below_the_floor_segments_wait,
-        ),
-        (
-            "running::settling_stands_behind_receiving",
-            running::settling_stands_behind_receiving,
         ),
         (
             "running::an_exporter_stays_on_one_shard",

@@ -64,27 +64,6 @@ pub(crate) fn every_flow_arrives_once_over_any_address() -> Outcome {
     Ok(Completion::Completed)
 }
 
-/// Where cores are short, what settles has a tenth of the share of what receives.
-pub(crate) fn settling_stands_behind_receiving() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let collector = Collector::start(&folder.path().join("flows"), &[]);
-    let niceness = |name: &str| {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", collector.id()));
-        let tasks = tasks.expect("it runs").filter_map(Result::ok);
-        let stats = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok());
-        // proc(5): the name in parentheses is the second field, the niceness the 19th.
-        let named = format!("({name})");
-        let stat = stats.into_iter().find(|stat| stat.contains(&named))?;
-        let behind = stat.split_once(") ")?.1.split(' ').nth(16)?.to_owned();
-        behind.parse::<i32>().ok()
-    };
-    let receives = niceness("shard-0").expect("there is a shard");
-    let least = (receives + 10).min(19);
-    wait_for("the settler to stand behind", || {
-        (niceness("settler")? >= least).then_some(())
-    });
-}
-
 pub(crate) fn an_exporter_stays_on_one_shard() {
     const SHARDS: usize = 3;
     let folder = tempfile::tempdir().expect("a temporary folder");
