@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 use crate::Outcome;
 use crate::collector::{collect, generate};
 use crate::needs;
+use crate::small_disk;
 use crate::support::{files, is_flow_file, name, wait_for};
 
 /// Not every layout tells the type of service.
 const KEY: &str = "--key=src_addr,dst_addr,src_port,dst_port,protocol";
-/// Where the small file system is, for the program that was run again.
-const DISK: &str = "FOREBAY_SMALL_DISK_DEDUPE";
-const SCRIPT: &str = "mount -t tmpfs -o size=6m tmpfs \"$1\" && exec \"$2\"";
+/// The input, for what runs on the small file system.
+const INPUT: &str = "FOREBAY_DEDUPE_INPUT";
 
 fn command(flags: &[&str], input: &Path, output: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
@@ -213,31 +213,11 @@ pub(crate) fn a_full_disk_leaves_nothing() -> Outcome {
         "parquet",
         &["--flows=300k", "--exporters=12"],
     );
-    let output = Command::new("unshare")
-        .args(["--map-root-user", "--mount", "sh", "-c", SCRIPT, "sh"])
-        .arg(&disk)
-        .arg(std::env::current_exe()?)
-        .env(DISK, &disk)
-        .env("FOREBAY_DEDUPE_INPUT", &input)
-        .output()?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    if output.status.success() {
-        return Ok(Completion::Completed);
-    }
-    let first = said.lines().next().unwrap_or_default();
-    if first.starts_with("unshare:") || first.starts_with("mount:") {
-        return needs::missing(format!("no small file system can be mounted: {first}"));
-    }
-    Err(said.into())
-}
-
-/// The small file system, where this is the program that was run again.
-pub(crate) fn small_disk() -> Option<PathBuf> {
-    std::env::var_os(DISK).map(PathBuf::from)
+    small_disk::run("dedupe", "6m", &disk, Some((INPUT, &input)))
 }
 
 pub(crate) fn on_small_disk(disk: &Path) {
-    let input = PathBuf::from(std::env::var_os("FOREBAY_DEDUPE_INPUT").expect("an input"));
+    let input = PathBuf::from(std::env::var_os(INPUT).expect("an input"));
     let free = free_bytes(disk).expect("asks");
     let output = disk.join("deduped");
     let temp = disk.to_str().expect("UTF-8");

@@ -1,51 +1,25 @@
 //! Disks without space: receiving goes on, what is not written is counted, and writing goes on when there is space.
-//!
-//! A full disk is a small file system in a mount namespace of its own, in which the program of the tests runs again.
 
 use std::fs;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use forebay_store::free_bytes;
-use libtest_mimic::Completion;
 
 use crate::Outcome;
 use crate::collector::Collector;
 use crate::flows::stored;
-use crate::needs;
 use crate::numbered::{Exporter, FLOWS, once};
+use crate::small_disk;
 use crate::support::{files, is_flow_file, is_segment, wait_for};
 
-/// Where the small file system is, for the program that was run again.
-const DISK: &str = "FOREBAY_SMALL_DISK";
-const SCRIPT: &str = "mount -t tmpfs -o size=16m tmpfs \"$1\" && exec \"$2\"";
 /// What the collector says of records that found no space.
 const DISK_FULL: &str = "/total/reasons/record/disk_full";
 const STORED: &str = "/files/flows_stored";
 
 pub(crate) fn what_does_not_fit_is_counted() -> Outcome {
     let folder = tempfile::tempdir()?;
-    let output = Command::new("unshare")
-        .args(["--map-root-user", "--mount", "sh", "-c", SCRIPT, "sh"])
-        .arg(folder.path())
-        .arg(std::env::current_exe()?)
-        .env(DISK, folder.path())
-        .output()?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    if output.status.success() {
-        return Ok(Completion::Completed);
-    }
-    let first = said.lines().next().unwrap_or_default();
-    if first.starts_with("unshare:") || first.starts_with("mount:") {
-        return needs::missing(format!("no small file system can be mounted: {first}"));
-    }
-    Err(said.into())
-}
-
-/// The small file system, where this is the program that was run again.
-pub(crate) fn small_disk() -> Option<PathBuf> {
-    std::env::var_os(DISK).map(PathBuf::from)
+    small_disk::run("collect", "16m", folder.path(), None)
 }
 
 pub(crate) fn on_small_disk(disk: &Path) {

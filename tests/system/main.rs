@@ -22,6 +22,7 @@ mod route_network;
 mod route_outage;
 mod running;
 mod search;
+mod small_disk;
 mod summarize;
 mod support;
 mod truth;
@@ -34,11 +35,11 @@ type Outcome = Result<Completion, Failed>;
 type Test = fn() -> Outcome;
 
 fn main() {
-    if let Some(disk) = full_disk::small_disk() {
-        return full_disk::on_small_disk(&disk);
-    }
-    if let Some(disk) = dedupe::small_disk() {
-        return dedupe::on_small_disk(&disk);
+    if let Some((part, disk)) = small_disk::part() {
+        return match part.to_str() {
+            Some("dedupe") => dedupe::on_small_disk(&disk),
+            _ => full_disk::on_small_disk(&disk),
+        };
     }
     if let Some(part) = route_network::part() {
         return route_network::run_part(&part);
