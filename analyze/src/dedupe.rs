@@ -37,7 +37,7 @@ mod report;
 mod rules;
 mod schema;
 
-use fates::Fates;
+use fates::{Fates, Removed};
 use key::KeyLayout;
 use lists::{AllLists, Lists};
 use matching::{Found, Matcher, Matching};
@@ -172,7 +172,7 @@ pub fn dedupe(
         control,
         memory: &memory,
         names: Names::new((memory.limit() / 8).max(NAMES_BYTES)),
-        fates: Fates::new(inputs.rows()).ok_or(DedupeError::TooManyRows {
+        fates: Fates::new(inputs.rows(), output.is_some()).ok_or(DedupeError::TooManyRows {
             rows: inputs.rows(),
         })?,
         bases: bases(inputs.files()),
@@ -386,7 +386,13 @@ impl Run<'_> {
         let origins = self.names.origins();
         let preference = Preference::new(&self.options.keep, origins.exporters());
         let lists = Lists::default();
-        let mut found = Found::default();
+        let mut matchers = Vec::with_capacity(threads);
+        for _ in 0..threads {
+            let rows = self.fates.rows();
+            let removed = Removed::none_of(rows).ok_or(DedupeError::TooManyRows { rows })?;
+            self.memory.take(removed.bytes());
+            matchers.push(Matcher::new(removed));
+        }
         for (store, layout) in stores.into_iter().zip(layouts) {
             let (Some(store), Some(layout)) = (store, layout) else {
                 continue;
@@ -402,14 +408,16 @@ impl Run<'_> {
                 key_words: layout.words,
                 bad,
             };
-            let matchers = (0..threads).map(|_| Matcher::default()).collect();
-            let matchers = store.visit(self.control, matchers, |matcher, rows| {
-                matcher.visit(&matching, &rows)
+            matchers = store.visit(self.control, matchers, |matcher, rows| {
+                matcher.visit(&matching, rows)
             })?;
-            for mut matcher in matchers {
-                lists.close(&mut matcher.open);
-                found.add(matcher.found);
-            }
+        }
+        let mut found = Found::default();
+        for matcher in matchers {
+            let (removed, of_worker) = matcher.finish(&lists);
+            found.add(of_worker);
+            self.fates.remove(&removed);
+            self.memory.give(removed.bytes());
         }
         self.report.tell(found, &origins);
         self.lists = lists.finish();

@@ -18,7 +18,7 @@ use forebay_store::{ColumnType, Family, FlowParts};
 
 use crate::error::AnalyzeError;
 use crate::filter::Filter;
-use crate::rows::{Interner, Memory, MemoryLimit, PARTITIONS, Spill, secret};
+use crate::rows::{Interner, Memory, MemoryLimit, Spill, secret};
 use crate::scan::{Batch, Control, Inputs, Scan};
 use crate::workers;
 
@@ -152,21 +152,25 @@ pub fn summarize(
         counting: plan.counting(),
         overflow: &overflow,
     };
-    let engine = Engine::new(&shared, 0, &plan.layouts);
+    let engine = Engine::new(&shared, &plan.layouts);
     let (chosen, parts_left_out) = gather(inputs, summary, &plan, &packing, &engine, control)?;
     let texts = Texts::new(&plan, &interner);
     let states = (0..inputs.threads()).map(|_| Vec::new()).collect();
-    let runs = workers::share(states, engine.lanes() * PARTITIONS, |runs, place| {
-        let (lane, partition) = (place % engine.lanes(), place / engine.lanes());
-        engine.finish(lane, partition, None, &mut |layout, mut rows| {
-            plan.complete(layout, &mut rows, &texts, &interner)?;
-            let mut run = Run::sort((lane, layout), &rows, &plan.order, summary.top);
-            drop(rows);
-            run.keep(&memory, &spill)?;
-            runs.push(run);
-            Ok(())
-        })
-    })?;
+    let runs = workers::share(
+        states,
+        engine.lanes() * engine.partitions(),
+        |runs, place| {
+            let (lane, partition) = (place % engine.lanes(), place / engine.lanes());
+            engine.finish(lane, partition, None, &mut |layout, mut rows| {
+                plan.complete(layout, &mut rows, &texts, &interner)?;
+                let mut run = Run::sort((lane, layout), &rows, &plan.order, summary.top);
+                drop(rows);
+                run.keep(&memory, &spill)?;
+                runs.push(run);
+                Ok(())
+            })
+        },
+    )?;
     let runs: Vec<Run> = runs.into_iter().flatten().collect();
     drop(engine);
     let groups: usize = runs.iter().map(|run| run.rows(&plan.layouts)).sum();

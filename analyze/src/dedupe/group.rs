@@ -37,8 +37,16 @@ pub(super) struct Groups {
     next: Vec<u32>,
     /// By group: what tells of many that they cannot be in it, or like a row of it.
     hints: Vec<Hint>,
+    /// Whether each party has a bit of its own.
+    hints_are_exact: bool,
     /// Parties in groups of many rows.
     held: NumberSet<(u32, u32)>,
+    /// By party: the first group that it is not in, of those that may still take a row; and for which
+    /// key that was found out.
+    free: Vec<(u64, u32)>,
+    /// Counts keys.
+    key: u64,
+    members: Vec<u32>,
     /// Rows that were not compared with all that might have been like them.
     pub(super) cut: u64,
 }
@@ -58,8 +66,11 @@ impl Hint {
         durations: (u64::MAX, 0),
     };
 
+    /// So many have a bit of their own.
+    const PARTIES: u32 = 4 * u64::BITS;
+
     fn bit(party: u32) -> (usize, u64) {
-        let bit = party % (4 * u64::BITS);
+        let bit = party % Self::PARTIES;
         ((bit / u64::BITS) as usize, 1 << (bit % u64::BITS))
     }
 
@@ -91,14 +102,17 @@ impl Groups {
     /// exporter and domain it belongs.
     pub(super) fn find(&mut self, flows: &[Flow], rules: &Rules, party: &[u32]) {
         self.begin(flows.len());
+        // They are numbered in the order of origins.
+        self.hints_are_exact = party.last().is_none_or(|&last| last < Hint::PARTIES);
         let party = |row: u32| {
             let origin = flows.get(row as usize).map(|flow| flow.origin as usize);
             origin
                 .and_then(|origin| party.get(origin))
                 .copied()
-                .unwrap_or(NONE)
+                .unwrap_or(0)
         };
-        // The groups that may take a row: the first, and the last that began.
+        // The groups that may take a row, in their order. One that may not any more is left out when it is
+        // met, but for the last: who stands on one that was left out comes from there to those behind it.
         let (mut head, mut tail) = (NONE, NONE);
         for (place, flow) in flows.iter().enumerate() {
             let row = place as u32;
@@ -107,30 +121,39 @@ impl Groups {
             let looked = place.saturating_sub(LOOK_BACK);
             let is_near =
                 |other: u32| other as usize >= looked && flows[other as usize].first_us >= earliest;
-            let (mut found, mut previous, mut group) = (NONE, NONE, head);
+            let mut group = match rules.within {
+                true => head,
+                false => self.first_without(mine, head),
+            };
+            let (mut found, mut previous) = (NONE, NONE);
+            // Whether all before this one hold the party.
+            let mut all_hold = !rules.within;
             while group != NONE {
                 let next = self.next[group as usize];
-                if !is_near(self.last[group as usize]) {
+                if next != NONE && !is_near(self.last[group as usize]) {
                     // Nor will any row to come be near it.
-                    match previous {
-                        NONE => head = next,
-                        previous => self.next[previous as usize] = next,
+                    if previous != NONE {
+                        self.next[previous as usize] = next;
+                    } else if group == head {
+                        head = next;
                     }
-                    if next == NONE {
-                        tail = previous;
+                    group = next;
+                    continue;
+                }
+                let holds = !rules.within && self.holds(group, mine, party);
+                if !holds {
+                    if all_hold {
+                        all_hold = false;
+                        self.free[mine as usize] = (self.key, group);
                     }
-                } else {
                     let may_be_like = self.hints[group as usize].may_be_like(flow, rules);
                     let mut near = self.backwards(group).take_while(|&other| is_near(other));
-                    if may_be_like
-                        && (rules.within || !self.holds(group, mine, party))
-                        && near.any(|other| rules.alike(flow, &flows[other as usize]))
-                    {
+                    if may_be_like && near.any(|other| rules.alike(flow, &flows[other as usize])) {
                         found = group;
                         break;
                     }
-                    previous = group;
                 }
+                previous = group;
                 group = next;
             }
             if looked > 0 && flows[looked - 1].first_us >= earliest {
@@ -142,9 +165,24 @@ impl Groups {
                     tail => self.next[tail as usize] = row,
                 }
                 tail = row;
+                if all_hold {
+                    self.free[mine as usize] = (self.key, row);
+                }
             }
             self.join(row, found, mine, party);
             self.hints[self.of[place] as usize].add(mine, flow);
+        }
+    }
+
+    /// Where to look first for a group without that party. They are numbered in their order.
+    fn first_without(&mut self, party: u32, head: u32) -> u32 {
+        let party = party as usize;
+        if party >= self.free.len() {
+            self.free.resize(party + 1, (0, NONE));
+        }
+        match self.free[party] {
+            (key, group) if key == self.key && group > head => group,
+            _ => head,
         }
     }
 
@@ -162,6 +200,7 @@ impl Groups {
         self.hints.clear();
         self.hints.resize(rows, Hint::NOTHING);
         self.held.clear();
+        self.key += 1;
     }
 
     fn join(&mut self, row: u32, group: u32, mine: u32, party: impl Fn(u32) -> u32) {
@@ -177,6 +216,9 @@ impl Groups {
         self.before[place] = self.last[of];
         self.last[of] = row;
         self.count[of] += 1;
+        if self.hints_are_exact {
+            return;
+        }
         if self.count[of] == FEW + 1 {
             let members: Vec<u32> = self.backwards(group).collect();
             let held = members.into_iter().map(|row| (group, party(row)));
@@ -187,8 +229,9 @@ impl Groups {
     }
 
     fn holds(&self, group: u32, mine: u32, party: impl Fn(u32) -> u32) -> bool {
-        if !self.hints[group as usize].may_hold(mine) {
-            return false;
+        let may_hold = self.hints[group as usize].may_hold(mine);
+        if !may_hold || self.hints_are_exact {
+            return may_hold;
         }
         if self.count[group as usize] > FEW {
             return self.held.contains(&(group, mine));
@@ -205,16 +248,25 @@ impl Groups {
     }
 
     /// Calls `found` with the places of the rows of each group of several, in canonical order.
-    pub(super) fn each_of_several(&self, mut found: impl FnMut(&[u32])) {
-        let mut members = Vec::new();
+    ///
+    /// # Errors
+    /// What `found` says; it is not called again then.
+    pub(super) fn each_of_several<E>(
+        &mut self,
+        mut found: impl FnMut(&[u32]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut members = std::mem::take(&mut self.members);
+        let mut result = Ok(());
         for (group, &of) in self.of.iter().enumerate() {
-            if of as usize == group && self.count[group] > 1 {
+            if result.is_ok() && of as usize == group && self.count[group] > 1 {
                 members.clear();
                 members.extend(self.backwards(of));
                 members.reverse();
-                found(&members);
+                result = found(&members);
             }
         }
+        self.members = members;
+        result
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::fates::{Fate, Fates};
+use super::fates::{Fates, Removed};
 use super::group::Groups;
 use super::lists::{Lists, OpenChunk};
 use super::numbers::NumberMap;
@@ -10,7 +10,7 @@ use super::origins::Origins;
 use super::pack::{same_nulls, unpack};
 use super::rules::{Flow, Preference, Rules};
 use crate::error::AnalyzeError;
-use crate::rows::{Shape, hash, secret};
+use crate::rows::{HashOrder, Shape, hash, secret};
 
 /// What rows are matched by.
 pub(super) struct Matching<'a> {
@@ -28,15 +28,26 @@ pub(super) struct Matching<'a> {
 }
 
 /// One worker's findings, and its tools.
-#[derive(Default)]
 pub(super) struct Matcher {
-    order: Vec<u64>,
-    run: Vec<u32>,
-    flows: Vec<Flow>,
+    order: HashOrder,
+    flows: Flows,
     groups: Groups,
     seen: Vec<u32>,
-    pub(super) open: OpenChunk,
-    pub(super) found: Found,
+    /// Rows that are to be removed.
+    pending: Vec<Pending>,
+    removed: Removed,
+    open: OpenChunk,
+    found: Found,
+}
+
+/// So many rows are removed at once: what is known of them is in no cache, and can be waited for together.
+const PENDING: usize = 1024;
+
+/// A row that is to be removed.
+struct Pending {
+    row: u64,
+    /// The exporters of the row that stays and of this one.
+    pair: (u32, u32),
 }
 
 /// What was found.
@@ -60,71 +71,116 @@ impl Found {
     }
 }
 
+/// The rows of one key, in canonical order.
+#[derive(Default)]
+struct Flows {
+    sorted: Vec<Flow>,
+    /// As they came, and by what most of them can be told apart.
+    unsorted: Vec<Flow>,
+    order: Vec<u128>,
+}
+
+impl Flows {
+    fn fill(&mut self, flows: impl Iterator<Item = Flow>) {
+        self.sorted.clear();
+        self.sorted.extend(flows);
+        if self.sorted.len() < 16 {
+            self.sorted.sort_unstable_by(Flow::canonical);
+            return;
+        }
+        // Much is moved where rows are sorted as they are.
+        std::mem::swap(&mut self.sorted, &mut self.unsorted);
+        self.order.clear();
+        let order = self.unsorted.iter().zip(0_u32..).map(|(flow, place)| {
+            // Numbers without a sign, in the order of those with one.
+            let first = flow.first_us as u64 ^ 1 << 63;
+            u128::from(first) << 64 | u128::from(flow.origin) << 32 | u128::from(place)
+        });
+        self.order.extend(order);
+        self.order.sort_unstable();
+        self.sorted.clear();
+        let flow = |&order: &u128| self.unsorted.get(order as u32 as usize).copied();
+        self.sorted.extend(self.order.iter().filter_map(flow));
+        let are_level =
+            |one: &Flow, other: &Flow| (one.first_us, one.origin) == (other.first_us, other.origin);
+        for level in self.sorted.chunk_by_mut(are_level) {
+            if level.len() > 1 {
+                level.sort_unstable_by(Flow::canonical);
+            }
+        }
+    }
+}
+
 impl Matcher {
+    /// One that marks rows in `removed`.
+    pub(super) fn new(removed: Removed) -> Self {
+        Self {
+            order: HashOrder::default(),
+            flows: Flows::default(),
+            groups: Groups::default(),
+            seen: Vec::new(),
+            pending: Vec::with_capacity(PENDING),
+            removed,
+            open: OpenChunk::default(),
+            found: Found::default(),
+        }
+    }
+
     /// Finds the duplicates among `rows`, which hold all rows of each of their keys.
     pub(super) fn visit(&mut self, by: &Matching<'_>, rows: &[u64]) -> Result<(), AnalyzeError> {
         let width = by.shape.words;
-        let count = rows.len() / width;
-        // The hash, and in its low bits the place: rows of one key come together, most keys have one.
-        let place_bits = usize::BITS - count.leading_zeros();
-        let places = (1_u64 << place_bits) - 1;
         let seed = secret();
+        let hashes = rows
+            .chunks_exact(width)
+            .map(|row| hash(&row[..by.shape.key_words], seed));
         let mut order = std::mem::take(&mut self.order);
-        order.clear();
-        let key = |row: &[u64]| hash(&row[..by.shape.key_words], seed) & !places;
-        let hashes = rows.chunks_exact(width).map(key).zip(0..);
-        order.extend(hashes.map(|(hash, place)| hash | place));
-        order.sort_unstable();
+        let result = order.each_of_several(hashes, |places| self.equal_hashes(by, rows, places));
+        self.order = order;
+        result
+    }
+
+    /// Finds the duplicates among the rows at `places`, whose hashes are one: as a rule their keys are, too.
+    fn equal_hashes(
+        &mut self,
+        by: &Matching<'_>,
+        rows: &[u64],
+        places: &mut [u32],
+    ) -> Result<(), AnalyzeError> {
+        let width = by.shape.words;
         let row = |place: u32| &rows[place as usize * width..][..width];
-        let mut run = std::mem::take(&mut self.run);
-        for chunk in order.chunk_by(|one, next| one & !places == next & !places) {
-            if chunk.len() < 2 {
-                continue;
-            }
-            run.clear();
-            // A partition of more rows does not fit in any memory.
-            run.extend(chunk.iter().map(|hash| (hash & places) as u32));
-            let key = |place: u32| &row(place)[..by.shape.key_words];
-            let counters_are_key = by.shape.key_words > by.key_words;
-            let nulls = |place: u32| match counters_are_key {
+        let counters_are_key = by.shape.key_words > by.key_words;
+        let key = |place: u32| {
+            let nulls = match counters_are_key {
                 true => same_nulls(row(place), by.key_words),
                 false => 0,
             };
-            if run.len() > 2 {
-                run.sort_unstable_by(|&one, &other| {
-                    key(one)
-                        .cmp(key(other))
-                        .then_with(|| nulls(one).cmp(&nulls(other)))
-                });
-            }
-            let are_one =
-                |&one: &u32, &other: &u32| key(one) == key(other) && nulls(one) == nulls(other);
-            for same in run.chunk_by(are_one) {
-                if same.len() > 1 {
-                    self.flows.clear();
-                    let flows = same
-                        .iter()
-                        .filter_map(|&place| unpack(row(place), by.key_words));
-                    self.flows.extend(
-                        flows.filter(|flow| !by.bad.iter().any(|rows| rows.contains(&flow.row))),
-                    );
-                    self.key(by)?;
-                }
+            (&row(place)[..by.shape.key_words], nulls)
+        };
+        let are_one = |&one: &u32, &other: &u32| key(one) == key(other);
+        if !places.windows(2).all(|pair| are_one(&pair[0], &pair[1])) {
+            places.sort_unstable_by(|&one, &other| key(one).cmp(&key(other)));
+        }
+        for same in places.chunk_by(are_one) {
+            if same.len() > 1 {
+                let flows = same
+                    .iter()
+                    .filter_map(|&place| unpack(row(place), by.key_words))
+                    .filter(|flow| !by.bad.iter().any(|rows| rows.contains(&flow.row)))
+                    .map(|mut flow| {
+                        flow.origin = by.origins.place(flow.origin);
+                        flow
+                    });
+                self.flows.fill(flows);
+                self.key(by)?;
             }
         }
-        self.order = order;
-        self.run = run;
         Ok(())
     }
 
     /// Finds the duplicates among the rows of one key.
     fn key(&mut self, by: &Matching<'_>) -> Result<(), AnalyzeError> {
-        for flow in &mut self.flows {
-            flow.origin = by.origins.place(flow.origin);
-        }
-        self.flows.sort_unstable_by(Flow::canonical);
         let parties = &by.origins.parties;
-        if let [one, other] = self.flows.as_slice() {
+        if let [one, other] = self.flows.sorted.as_slice() {
             // What the groups would come to.
             let party = |flow: &Flow| parties.get(flow.origin as usize);
             if (by.rules.within || party(one) != party(other)) && by.rules.alike(one, other) {
@@ -133,13 +189,8 @@ impl Matcher {
             return Ok(());
         }
         let mut groups = std::mem::take(&mut self.groups);
-        groups.find(&self.flows, by.rules, parties);
-        let mut result = Ok(());
-        groups.each_of_several(|members| {
-            if result.is_ok() {
-                result = self.settle(by, members);
-            }
-        });
+        groups.find(&self.flows.sorted, by.rules, parties);
+        let result = groups.each_of_several(|members| self.settle(by, members));
         self.found.cut += std::mem::take(&mut groups.cut);
         self.groups = groups;
         result
@@ -150,34 +201,53 @@ impl Matcher {
         let flows = || {
             members
                 .iter()
-                .filter_map(|&place| self.flows.get(place as usize))
+                .filter_map(|&place| self.flows.sorted.get(place as usize))
         };
         let kept = by.preference.choose(flows());
-        self.seen.clear();
-        for flow in flows() {
-            by.origins.add_seen(flow.origin, &mut self.seen);
-        }
-        let list = by.lists.add(&mut self.open, &self.seen);
-        let list = list.ok_or(AnalyzeError::Texts {
-            bytes: u32::MAX as usize,
-        })?;
         let exporter = |flow: &Flow| by.origins.exporter(flow.origin);
-        let Some(keeper) = flows().nth(kept).map(exporter) else {
+        let Some(keeper) = flows().nth(kept) else {
             return Ok(());
         };
+        if by.fates.has_lists() {
+            self.seen.clear();
+            for flow in flows() {
+                by.origins.add_seen(flow.origin, &mut self.seen);
+            }
+            let list = by.lists.add(&mut self.open, &self.seen);
+            let list = list.ok_or(AnalyzeError::Texts {
+                bytes: u32::MAX as usize,
+            })?;
+            by.fates.keep(keeper.row, list);
+        }
+        let keeper = exporter(keeper);
         for (place, flow) in flows().enumerate() {
-            if place == kept {
-                by.fates.set(flow.row, Fate::Seen(list));
-            } else {
-                by.fates.set(flow.row, Fate::Removed);
-                *self
-                    .found
-                    .removed
-                    .entry((keeper, exporter(flow)))
-                    .or_default() += 1;
+            if place != kept {
+                self.pending.push(Pending {
+                    row: flow.row,
+                    pair: (keeper, exporter(flow)),
+                });
             }
         }
         self.found.groups += 1;
+        if self.pending.len() >= PENDING {
+            self.remove_pending();
+        }
         Ok(())
+    }
+
+    fn remove_pending(&mut self) {
+        for pending in &self.pending {
+            self.removed.add(pending.row);
+        }
+        for pending in self.pending.drain(..) {
+            *self.found.removed.entry(pending.pair).or_default() += 1;
+        }
+    }
+
+    /// What it has found, once all is visited.
+    pub(super) fn finish(mut self, lists: &Lists) -> (Removed, Found) {
+        self.remove_pending();
+        lists.close(&mut self.open);
+        (self.removed, self.found)
     }
 }

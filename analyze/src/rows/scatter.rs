@@ -1,8 +1,7 @@
 //! Spreads rows over partitions by the hash of their keys.
 
-use super::PARTITIONS;
+use super::Spread;
 use super::hash::{SPREAD, hash_columns};
-use super::partition_of;
 use crate::error::AnalyzeError;
 
 /// What a row consists of: words of 64 bits, the key first.
@@ -23,8 +22,7 @@ impl Shape {
 /// One worker's buffers, one per partition. A full one is handed over, and an empty one comes back.
 pub(crate) struct Scatter {
     shape: Shape,
-    /// Which bits of the hash choose the partition: see [`partition_of`].
-    level: u32,
+    by: Spread,
     chunk_words: usize,
     buffers: Vec<Vec<u64>>,
     hashes: Vec<u64>,
@@ -32,12 +30,12 @@ pub(crate) struct Scatter {
 
 impl Scatter {
     /// Buffers for `chunk_rows` rows each.
-    pub(crate) fn new(shape: Shape, level: u32, chunk_rows: usize) -> Self {
+    pub(crate) fn new(shape: Shape, by: Spread, chunk_rows: usize) -> Self {
         Self {
             shape,
-            level,
+            by,
             chunk_words: chunk_rows.max(1) * shape.words,
-            buffers: vec![Vec::new(); PARTITIONS],
+            buffers: vec![Vec::new(); by.partitions()],
             hashes: Vec::new(),
         }
     }
@@ -109,7 +107,7 @@ impl Scatter {
         hash: u64,
         deliver: &mut impl FnMut(usize, Vec<u64>) -> Result<Vec<u64>, E>,
     ) -> Result<(), E> {
-        let partition = partition_of(hash, self.level);
+        let partition = self.by.partition_of(hash);
         let buffer = &mut self.buffers[partition];
         buffer.extend(row);
         if buffer.len() >= self.chunk_words {

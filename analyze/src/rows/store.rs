@@ -2,20 +2,20 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Extent, Memory, PARTITIONS, Scatter, Shape, Spill, chunk_rows};
+use super::{Extent, Memory, Scatter, Shape, Spill, Spread, chunk_rows};
 use crate::error::AnalyzeError;
 use crate::scan::Control;
 use crate::workers;
 
-/// Each level looks at eight more bits of the hash.
-const LEVELS: u32 = 7;
+/// Of some tens of millions of rows, those of a partition fit in a core's cache.
+const PARTITION_BITS: u32 = 10;
 /// So many words of what was put aside are spread at once.
 const READ_WORDS: usize = 1 << 16;
 
 /// Rows that several workers write, and that are visited once all are there.
 pub(crate) struct RowStore<'a> {
     shape: Shape,
-    level: u32,
+    by: Spread,
     workers: usize,
     memory: &'a Memory,
     spill: &'a Spill,
@@ -44,11 +44,11 @@ impl Held {
 impl<'a> RowStore<'a> {
     /// A store for rows of `shape` that `workers` threads write.
     pub(crate) fn new(shape: Shape, workers: usize, memory: &'a Memory, spill: &'a Spill) -> Self {
-        Self::at_level(0, shape, workers, memory, spill)
+        Self::spread_by(Spread::by(PARTITION_BITS), shape, workers, memory, spill)
     }
 
-    fn at_level(
-        level: u32,
+    fn spread_by(
+        by: Spread,
         shape: Shape,
         workers: usize,
         memory: &'a Memory,
@@ -56,11 +56,11 @@ impl<'a> RowStore<'a> {
     ) -> Self {
         Self {
             shape,
-            level,
+            by,
             workers: workers.max(1),
             memory,
             spill,
-            partitions: (0..PARTITIONS).map(|_| Mutex::default()).collect(),
+            partitions: (0..by.partitions()).map(|_| Mutex::default()).collect(),
             making_room: Mutex::default(),
         }
     }
@@ -71,11 +71,11 @@ impl<'a> RowStore<'a> {
 
     /// What one worker writes with.
     pub(crate) fn writer(&self) -> RowWriter<'_> {
-        let chunk_rows = chunk_rows(self.shape, self.workers, self.memory);
+        let chunk_rows = chunk_rows(self.by, self.shape, self.workers, self.memory);
         RowWriter {
             store: self,
             chunk_words: chunk_rows * self.shape.words,
-            scatter: Scatter::new(self.shape, self.level, chunk_rows),
+            scatter: Scatter::new(self.shape, self.by, chunk_rows),
         }
     }
 
@@ -100,7 +100,9 @@ impl<'a> RowStore<'a> {
             return Ok(());
         }
         let words = |partition| self.held(partition).words_in_memory();
-        let mut sizes: Vec<(usize, usize)> = (0..PARTITIONS).map(|p| (words(p), p)).collect();
+        let mut sizes: Vec<(usize, usize)> = (0..self.by.partitions())
+            .map(|partition| (words(partition), partition))
+            .collect();
         sizes.sort_unstable();
         while self.memory.used() > self.memory.limit() / 4 * 3
             && let Some((1.., partition)) = sizes.pop()
@@ -123,13 +125,16 @@ impl<'a> RowStore<'a> {
         self,
         control: &Control,
         states: Vec<S>,
-        visit: impl Fn(&mut S, Vec<u64>) -> Result<(), AnalyzeError> + Sync,
+        visit: impl Fn(&mut S, &[u64]) -> Result<(), AnalyzeError> + Sync,
     ) -> Result<Vec<S>, AnalyzeError> {
         let visit = &visit;
-        workers::share(states, PARTITIONS, |state, partition| {
-            let mut visit = |rows: Vec<u64>| visit(state, rows);
-            self.visit_partition(control, partition, None, &mut visit)
-        })
+        let with_room = |state| (state, Vec::new());
+        let states = states.into_iter().map(with_room).collect();
+        let ended = workers::share(states, self.by.partitions(), |(state, rows), partition| {
+            let mut visit = |rows: &[u64]| visit(state, rows);
+            self.visit_partition(control, partition, None, rows, &mut visit)
+        })?;
+        Ok(ended.into_iter().map(|(state, _)| state).collect())
     }
 
     fn visit_partition(
@@ -137,7 +142,8 @@ impl<'a> RowStore<'a> {
         control: &Control,
         partition: usize,
         of_words: Option<usize>,
-        visit: &mut dyn FnMut(Vec<u64>) -> Result<(), AnalyzeError>,
+        rows: &mut Vec<u64>,
+        visit: &mut dyn FnMut(&[u64]) -> Result<(), AnalyzeError>,
     ) -> Result<(), AnalyzeError> {
         control.check()?;
         let held = std::mem::take(&mut *self.held(partition));
@@ -147,40 +153,37 @@ impl<'a> RowStore<'a> {
         }
         let fits = 8 * words <= self.memory.limit() / 4 / self.workers;
         // Where spreading has not made less of it, it is one key.
-        let splits = self.level + 1 < LEVELS && of_words.is_none_or(|whole| words < whole);
-        if held.extents.is_empty() || fits || !splits {
-            let rows = self.load(held)?;
+        let finer = self.by.finer();
+        let finer = finer.filter(|_| of_words.is_none_or(|whole| words < whole));
+        let (false, false, Some(finer)) = (held.extents.is_empty(), fits, finer) else {
+            rows.clear();
+            self.load(held, rows)?;
             let result = visit(rows);
             self.memory.give(8 * words);
             return result;
-        }
-        let finer = self.split(control, held)?;
-        for part in 0..PARTITIONS {
-            finer.visit_partition(control, part, Some(words), visit)?;
+        };
+        let finer = self.split(control, held, finer)?;
+        for part in 0..finer.by.partitions() {
+            finer.visit_partition(control, part, Some(words), rows, visit)?;
         }
         Ok(())
     }
 
-    fn load(&self, held: Held) -> Result<Vec<u64>, AnalyzeError> {
-        let mut rows = Vec::with_capacity(held.words());
+    /// Reads a partition's rows into memory that the one before it had: new memory is slow to come by.
+    fn load(&self, held: Held, rows: &mut Vec<u64>) -> Result<(), AnalyzeError> {
+        rows.reserve_exact(held.words());
         for chunk in held.chunks {
             rows.extend_from_slice(&chunk);
         }
         for extent in held.extents {
             self.memory.take(8 * extent.words());
-            self.spill.read(extent, &mut rows)?;
+            self.spill.read(extent, rows)?;
         }
-        Ok(rows)
+        Ok(())
     }
 
-    fn split(&self, control: &Control, held: Held) -> Result<Self, AnalyzeError> {
-        let finer = Self::at_level(
-            self.level + 1,
-            self.shape,
-            self.workers,
-            self.memory,
-            self.spill,
-        );
+    fn split(&self, control: &Control, held: Held, by: Spread) -> Result<Self, AnalyzeError> {
+        let finer = Self::spread_by(by, self.shape, self.workers, self.memory, self.spill);
         let mut writer = finer.writer();
         for chunk in held.chunks {
             self.memory.give(8 * chunk.len());

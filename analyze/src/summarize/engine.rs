@@ -14,13 +14,14 @@ use super::distinct::Counting;
 use super::layout::{Class, Layout};
 use super::table::{Merge, Overflowed, Table};
 use crate::error::AnalyzeError;
-use crate::rows::{Extent, Memory, PARTITIONS, Scatter, Shape, Spill, chunk_rows};
+use crate::rows::{Extent, Memory, Scatter, Shape, Spill, Spread, chunk_rows};
 use crate::scan::Control;
 
 /// So many rows wait at least, and at most, before they are added to their table.
 const PENDING_ROWS: usize = 4096;
 const PENDING_ROWS_MAX: usize = 32768;
-const LEVELS: u32 = 7;
+/// What a partition holds of some millions of groups fits in a core's cache.
+const SPREAD: Spread = Spread::by(8);
 const READ_WORDS: usize = 1 << 16;
 
 /// Takes the groups of a partition, or of a piece of one.
@@ -74,16 +75,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Stream {
     fn new(class: Class, shape: Shape, merge: Merge, shared: &Shared<'_>) -> Self {
-        let chunk_rows = chunk_rows(shape, shared.workers, shared.memory);
+        let chunk_rows = chunk_rows(SPREAD, shape, shared.workers, shared.memory);
         // All that waits is an eighth of the memory at most.
-        let share = shared.memory.limit() / 8 / PARTITIONS / 8;
+        let share = shared.memory.limit() / 8 / SPREAD.partitions() / 8;
         Self {
             class,
             shape,
             merge,
             pending_words: share.min(PENDING_ROWS * shape.words),
             chunk_words: chunk_rows * shape.words,
-            parts: (0..PARTITIONS).map(|_| Part::default()).collect(),
+            parts: (0..SPREAD.partitions()).map(|_| Part::default()).collect(),
         }
     }
 
@@ -253,14 +254,18 @@ struct Lane {
 /// All groups.
 pub(super) struct Engine<'a> {
     shared: &'a Shared<'a>,
-    level: u32,
+    by: Spread,
     lanes: Vec<Lane>,
     making_room: Mutex<()>,
 }
 
 impl<'a> Engine<'a> {
     /// One lane for each of `layouts`.
-    pub(super) fn new(shared: &'a Shared<'a>, level: u32, layouts: &[Layout]) -> Self {
+    pub(super) fn new(shared: &'a Shared<'a>, layouts: &[Layout]) -> Self {
+        Self::spread_by(SPREAD, shared, layouts)
+    }
+
+    fn spread_by(by: Spread, shared: &'a Shared<'a>, layouts: &[Layout]) -> Self {
         let lane = |layout: &Layout| {
             let shape = Shape {
                 key_words: layout.key_words,
@@ -280,7 +285,7 @@ impl<'a> Engine<'a> {
         };
         Self {
             shared,
-            level,
+            by,
             lanes: layouts.iter().map(lane).collect(),
             making_room: Mutex::new(()),
         }
@@ -290,9 +295,13 @@ impl<'a> Engine<'a> {
         self.lanes.len()
     }
 
+    pub(super) fn partitions(&self) -> usize {
+        self.by.partitions()
+    }
+
     /// What one worker writes the lane's rows with.
     pub(super) fn writer(&self, lane: usize) -> LaneWriter<'_> {
-        let of = |stream| StreamWriter::new(stream, self.level, self.shared);
+        let of = |stream| StreamWriter::new(stream, self.by, self.shared);
         let streams = &self.lanes[lane];
         LaneWriter {
             engine: self,
@@ -317,7 +326,7 @@ impl<'a> Engine<'a> {
             .flat_map(|lane| [Some(&lane.groups), lane.distinct.as_ref()]);
         let streams: Vec<&Stream> = streams.flatten().collect();
         let mut sizes: Vec<(usize, usize, usize)> = (0..streams.len())
-            .flat_map(|stream| (0..PARTITIONS).map(move |partition| (stream, partition)))
+            .flat_map(|stream| (0..self.partitions()).map(move |partition| (stream, partition)))
             .map(|(s, partition)| (streams[s].words_in_memory(partition), s, partition))
             .collect();
         sizes.sort_unstable();
@@ -353,20 +362,21 @@ impl<'a> Engine<'a> {
         }
         let share = self.shared.memory.limit() / 4 / self.shared.workers;
         // Where spreading has not made less of it, it is one key.
-        let splits = self.level + 1 < LEVELS && of_words.is_none_or(|whole| words < whole);
-        if 8 * words > share && splits && all().any(|c| c.words_aside() > 0) {
-            let finer = Engine::new(
-                self.shared,
-                self.level + 1,
-                std::slice::from_ref(&streams.layout),
-            );
+        let finer = self.by.finer();
+        let finer = finer.filter(|_| of_words.is_none_or(|whole| words < whole));
+        if 8 * words > share
+            && all().any(|c| c.words_aside() > 0)
+            && let Some(by) = finer
+        {
+            let layouts = std::slice::from_ref(&streams.layout);
+            let finer = Engine::spread_by(by, self.shared, layouts);
             let mut writer = finer.writer(0);
             writer.spread(&streams.groups, groups, false)?;
             if let Some((stream, contents)) = distinct {
                 writer.spread(stream, contents, true)?;
             }
             writer.finish()?;
-            for part in 0..PARTITIONS {
+            for part in 0..finer.partitions() {
                 finer.finish(0, part, Some(words), tell)?;
             }
             return Ok(());
@@ -454,12 +464,12 @@ struct StreamWriter<'a> {
 }
 
 impl<'a> StreamWriter<'a> {
-    fn new(stream: &'a Stream, level: u32, shared: &Shared<'_>) -> Self {
+    fn new(stream: &'a Stream, by: Spread, shared: &Shared<'_>) -> Self {
         let chunk_rows = stream.chunk_words / stream.shape.words;
         Self {
             stream,
             ahead: Ahead::new(stream.merge, shared.seed),
-            scatter: Scatter::new(stream.shape, level, chunk_rows),
+            scatter: Scatter::new(stream.shape, by, chunk_rows),
             free: Vec::new(),
         }
     }

@@ -30,18 +30,30 @@ fn reference(flows: &[Flow], rules: &Rules, party: &[u32]) -> BTreeSet<BTreeSet<
 }
 
 fn found(flows: &[Flow], rules: &Rules, party: &[u32]) -> BTreeSet<BTreeSet<u64>> {
+    found_by(&mut Groups::default(), flows, rules, party)
+}
+
+fn found_by(
+    groups: &mut Groups,
+    flows: &[Flow],
+    rules: &Rules,
+    party: &[u32],
+) -> BTreeSet<BTreeSet<u64>> {
     let mut rows = flows.to_vec();
     rows.sort_by(Flow::canonical);
-    let mut groups = Groups::default();
     groups.find(&rows, rules, party);
     let mut found = BTreeSet::new();
     let mut alone: BTreeSet<u64> = rows.iter().map(|flow| flow.row).collect();
-    groups.each_of_several(|members| {
-        assert!(members.is_sorted() && members.len() > 1);
-        let members: BTreeSet<u64> = members.iter().map(|&row| rows[row as usize].row).collect();
-        alone.retain(|row| !members.contains(row));
-        found.insert(members);
-    });
+    groups
+        .each_of_several(|members| {
+            assert!(members.is_sorted() && members.len() > 1);
+            let members: BTreeSet<u64> =
+                members.iter().map(|&row| rows[row as usize].row).collect();
+            alone.retain(|row| !members.contains(row));
+            found.insert(members);
+            Ok::<_, ()>(())
+        })
+        .expect("no error");
     found.extend(alone.into_iter().map(|row| BTreeSet::from([row])));
     found
 }
@@ -145,6 +157,54 @@ proptest! {
         }
         let party = [0, 1, 2, 2];
         prop_assert_eq!(found(&rows, &rules, &party), reference(&rows, &rules, &party));
+    }
+}
+
+/// Rows of a key that comes often, as many exporters tell it.
+fn often() -> impl Strategy<Value = Vec<Flow>> {
+    let row = (0..300_000_i64, 0..40_u32, 0..4_u64).prop_map(|(gap, origin, duration)| {
+        let duration = Some(duration * 900_000);
+        (
+            gap,
+            Flow {
+                duration_us: duration,
+                ..flow(0, origin, 0)
+            },
+        )
+    });
+    prop::collection::vec(row, 0..600).prop_map(|rows| {
+        let mut at = 0;
+        let rows = rows.into_iter().zip(0..).map(|((gap, flow), row)| {
+            at += gap;
+            Flow {
+                first_us: at,
+                row,
+                ..flow
+            }
+        });
+        rows.collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(50))]
+
+    #[test]
+    fn keys_that_come_often_are_grouped_by_the_rule_too(
+        keys in prop::collection::vec(often(), 1..4),
+        // As many parties as have a bit of their own each, and more.
+        apart in prop::sample::select(vec![1_u32, 6, 100]),
+        rules in rules(),
+        duration in 0..2_000_000_u64,
+    ) {
+        let party: Vec<u32> = (0..40).map(|origin| origin / 2 * apart).collect();
+        let rules = Rules { duration: Agreement::Within(duration), ..rules };
+        // What one key leaves behind tells nothing of the next.
+        let mut groups = Groups::default();
+        for rows in &keys {
+            let found = found_by(&mut groups, rows, &rules, &party);
+            prop_assert_eq!(found, reference(rows, &rules, &party));
+        }
     }
 }
 
