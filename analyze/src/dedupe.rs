@@ -372,8 +372,7 @@ impl Run<'_> {
             &mut reader.packed,
         )?;
         reader.passed_over += reader.packed.passed_over;
-        let words: Vec<&[u64]> = reader.packed.words.iter().map(Vec::as_slice).collect();
-        writer.columns(&words)
+        writer.columns(&reader.packed.words)
     }
 
     fn group(

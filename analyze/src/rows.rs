@@ -5,6 +5,7 @@
 //! that is allowed, whole partitions go to a temporary file; one that does not fit in memory by itself is
 //! spread once more by other bits of the hash.
 
+mod block;
 mod hash;
 mod interner;
 mod memory;

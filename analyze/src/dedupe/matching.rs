@@ -156,29 +156,44 @@ impl Matcher {
             };
             (&row(place)[..by.shape.key_words], nulls)
         };
-        let are_one = |&one: &u32, &other: &u32| key(one) == key(other);
-        if !places.windows(2).all(|pair| are_one(&pair[0], &pair[1])) {
-            places.sort_unstable_by(|&one, &other| key(one).cmp(&key(other)));
+        let are_one = |&one: &u32, &other: &u32| {
+            let ((one, nulls), (other, other_nulls)) = (key(one), key(other));
+            // Word by word: for so few, a call that compares memory takes longer.
+            nulls == other_nulls && one.iter().zip(other).all(|(one, other)| one == other)
+        };
+        let [first, others @ ..] = &*places else {
+            return Ok(());
+        };
+        if others.iter().all(|other| are_one(first, other)) {
+            return self.one_key(by, places.iter().map(|&place| row(place)));
         }
+        places.sort_unstable_by(|&one, &other| key(one).cmp(&key(other)));
         for same in places.chunk_by(are_one) {
             if same.len() > 1 {
-                let flows = same
-                    .iter()
-                    .filter_map(|&place| unpack(row(place), by.key_words))
-                    .filter(|flow| !by.bad.iter().any(|rows| rows.contains(&flow.row)))
-                    .map(|mut flow| {
-                        flow.origin = by.origins.place(flow.origin);
-                        flow
-                    });
-                self.flows.fill(flows);
-                self.key(by)?;
+                self.one_key(by, same.iter().map(|&place| row(place)))?;
             }
         }
         Ok(())
     }
 
     /// Finds the duplicates among the rows of one key.
-    fn key(&mut self, by: &Matching<'_>) -> Result<(), AnalyzeError> {
+    fn one_key<'r>(
+        &mut self,
+        by: &Matching<'_>,
+        rows: impl Iterator<Item = &'r [u64]>,
+    ) -> Result<(), AnalyzeError> {
+        let flows = rows
+            .filter_map(|row| unpack(row, by.key_words))
+            .filter(|flow| !by.bad.iter().any(|rows| rows.contains(&flow.row)))
+            .map(|mut flow| {
+                flow.origin = by.origins.place(flow.origin);
+                flow
+            });
+        self.flows.fill(flows);
+        self.duplicates(by)
+    }
+
+    fn duplicates(&mut self, by: &Matching<'_>) -> Result<(), AnalyzeError> {
         let parties = &by.origins.parties;
         if let [one, other] = self.flows.sorted.as_slice() {
             // What the groups would come to.

@@ -107,9 +107,12 @@ impl Packer<'_> {
         let rows = batch.num_rows();
         let key_words = self.layout.words;
         packed.words.resize_with(key_words + FACT_WORDS, Vec::new);
-        for word in &mut packed.words {
-            word.clear();
+        for (place, word) in packed.words.iter_mut().enumerate() {
             word.resize(rows, 0);
+            // The others are overwritten.
+            if place < key_words || place >= key_words + TOLD {
+                word.fill(0);
+            }
         }
         packed.apart.clear();
         packed.apart.resize(rows, false);
@@ -245,7 +248,7 @@ impl Packer<'_> {
         copy(first, first_to, flags, NO_DURATION, |value| value as u64);
         let has_last = last.filter(|last| last.null_count() < last.len());
         match has_last {
-            None => flags.iter_mut().for_each(|flags| *flags |= NO_DURATION),
+            None => copy(last, duration_to, flags, NO_DURATION, |value| value as u64),
             Some(last) => {
                 copy(Some(last), duration_to, flags, NO_DURATION, |value| {
                     value as u64

@@ -33,10 +33,14 @@ pub(crate) fn hash(key: &[u64], seed: u64) -> u64 {
 }
 
 /// The hashes of keys that stand column by column.
-pub(crate) fn hash_columns(columns: &[&[u64]], seed: u64, hashes: &mut [u64]) {
+pub(crate) fn hash_columns<'c>(
+    columns: impl Iterator<Item = &'c [u64]>,
+    seed: u64,
+    hashes: &mut [u64],
+) {
     hashes.fill(seed);
     for column in columns {
-        for (state, &word) in hashes.iter_mut().zip(*column) {
+        for (state, &word) in hashes.iter_mut().zip(column) {
             *state = mix(*state, word);
         }
     }
@@ -57,8 +61,8 @@ mod tests {
                 .collect()
         });
         let mut hashes = [0; 100];
-        let slices: Vec<&[u64]> = columns.iter().map(Vec::as_slice).collect();
-        hash_columns(&slices, SPREAD, &mut hashes);
+        let slices = columns.iter().map(Vec::as_slice);
+        hash_columns(slices, SPREAD, &mut hashes);
         for (row, &of_columns) in hashes.iter().enumerate() {
             let key: Vec<u64> = columns.iter().map(|column| column[row]).collect();
             assert_eq!(hash(&key, SPREAD), of_columns);

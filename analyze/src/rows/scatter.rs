@@ -52,7 +52,8 @@ impl Scatter {
         let rows = columns.first().map_or(0, |column| column.len());
         let mut hashes = std::mem::take(&mut self.hashes);
         hashes.resize(rows, 0);
-        hash_columns(&columns[..self.shape.key_words], SPREAD, &mut hashes);
+        let key = columns[..self.shape.key_words].iter().copied();
+        hash_columns(key, SPREAD, &mut hashes);
         let result = self.spread(columns, &hashes, deliver);
         self.hashes = hashes;
         result

@@ -76,19 +76,23 @@ impl Spill {
 
     /// Puts the words of `runs` aside, one behind the other.
     pub(crate) fn write(&self, runs: &[&[u64]]) -> Result<Extent, AnalyzeError> {
-        let file = self.file()?;
-        let words = runs.iter().map(|run| run.len()).sum();
-        let start = self.end.fetch_add(8 * words as u64, Ordering::Relaxed);
-        let mut at = start;
-        let mut bytes = Vec::new();
-        for chunk in runs.iter().flat_map(|run| run.chunks(WORDS)) {
-            bytes.clear();
-            bytes.extend(chunk.iter().flat_map(|word| word.to_le_bytes()));
-            file.write_all_at(&bytes, at)
-                .map_err(self.failed("write"))?;
-            at += bytes.len() as u64;
+        let mut aside = self.begin(runs.iter().map(|run| run.len()).sum())?;
+        for run in runs {
+            aside.put(run)?;
         }
-        Ok(Extent { start, words })
+        aside.finish()
+    }
+
+    /// Begins to put so many words aside.
+    pub(crate) fn begin(&self, words: usize) -> Result<PuttingAside<'_>, AnalyzeError> {
+        let start = self.end.fetch_add(8 * words as u64, Ordering::Relaxed);
+        Ok(PuttingAside {
+            spill: self,
+            file: self.file()?,
+            extent: Extent { start, words },
+            at: start,
+            bytes: Vec::with_capacity(8 * words.min(WORDS)),
+        })
     }
 
     /// Reads words back, behind those that are in `words`.
@@ -108,6 +112,50 @@ impl Spill {
             at += 8 * count as u64;
         }
         Ok(())
+    }
+}
+
+/// Words on their way to the file.
+pub(crate) struct PuttingAside<'a> {
+    spill: &'a Spill,
+    file: std::sync::Arc<File>,
+    extent: Extent,
+    at: u64,
+    bytes: Vec<u8>,
+}
+
+impl PuttingAside<'_> {
+    /// Adds words, so many as were told of in all.
+    pub(crate) fn put(&mut self, words: &[u64]) -> Result<(), AnalyzeError> {
+        let mut words = words;
+        while !words.is_empty() {
+            let before = self.bytes.len();
+            let (now, later) = words.split_at(words.len().min(WORDS - before / 8));
+            words = later;
+            self.bytes.resize(before + 8 * now.len(), 0);
+            let (to, _) = self.bytes[before..].as_chunks_mut();
+            for (to, word) in to.iter_mut().zip(now) {
+                *to = word.to_le_bytes();
+            }
+            if self.bytes.len() >= 8 * WORDS {
+                self.write()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self) -> Result<(), AnalyzeError> {
+        let written = self.file.write_all_at(&self.bytes, self.at);
+        written.map_err(self.spill.failed("write"))?;
+        self.at += self.bytes.len() as u64;
+        self.bytes.clear();
+        Ok(())
+    }
+
+    /// Where the words are.
+    pub(crate) fn finish(mut self) -> Result<Extent, AnalyzeError> {
+        self.write()?;
+        Ok(self.extent)
     }
 }
 

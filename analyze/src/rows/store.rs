@@ -2,7 +2,9 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Extent, Memory, Scatter, Shape, Spill, Spread, chunk_rows};
+use super::block::{Block, block_rows};
+use super::hash::{SPREAD, hash, hash_columns};
+use super::{Extent, Memory, Shape, Spill, Spread};
 use crate::error::AnalyzeError;
 use crate::scan::Control;
 use crate::workers;
@@ -19,32 +21,34 @@ pub(crate) struct RowStore<'a> {
     workers: usize,
     memory: &'a Memory,
     spill: &'a Spill,
-    partitions: Vec<Mutex<Held>>,
+    blocks: Mutex<Vec<Block>>,
+    runs: Mutex<Vec<Run>>,
     making_room: Mutex<()>,
 }
 
-/// A partition's rows.
-#[derive(Default)]
-struct Held {
-    chunks: Vec<Vec<u64>>,
-    extents: Vec<Extent>,
+/// Blocks that were put aside together, partition behind partition.
+struct Run {
+    extent: Extent,
+    /// By partition, and one more: its first word.
+    starts: Vec<usize>,
 }
 
-impl Held {
-    fn words_in_memory(&self) -> usize {
-        self.chunks.iter().map(Vec::len).sum()
+impl Run {
+    fn extent_of(&self, partition: usize) -> Extent {
+        let [start, end] = [partition, partition + 1].map(|place| self.starts[place]);
+        self.extent.part(start, end - start)
     }
+}
 
-    fn words(&self) -> usize {
-        let aside: usize = self.extents.iter().map(|extent| extent.words()).sum();
-        self.words_in_memory() + aside
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<'a> RowStore<'a> {
     /// A store for rows of `shape` that `workers` threads write.
     pub(crate) fn new(shape: Shape, workers: usize, memory: &'a Memory, spill: &'a Spill) -> Self {
-        Self::spread_by(Spread::by(PARTITION_BITS), shape, workers, memory, spill)
+        let by = Spread::by(PARTITION_BITS);
+        Self::spread_by(by, shape, workers, memory, spill)
     }
 
     fn spread_by(
@@ -60,7 +64,8 @@ impl<'a> RowStore<'a> {
             workers: workers.max(1),
             memory,
             spill,
-            partitions: (0..by.partitions()).map(|_| Mutex::default()).collect(),
+            blocks: Mutex::default(),
+            runs: Mutex::default(),
             making_room: Mutex::default(),
         }
     }
@@ -71,48 +76,44 @@ impl<'a> RowStore<'a> {
 
     /// What one worker writes with.
     pub(crate) fn writer(&self) -> RowWriter<'_> {
-        let chunk_rows = chunk_rows(self.by, self.shape, self.workers, self.memory);
+        // What waits to be spread is a sixteenth of the memory at most, but for a few pages.
+        let rows = block_rows(self.shape, self.memory.limit() / 16 / self.workers);
         RowWriter {
             store: self,
-            chunk_words: chunk_rows * self.shape.words,
-            scatter: Scatter::new(self.shape, self.by, chunk_rows),
+            block_rows: rows,
+            columns: vec![Vec::new(); self.shape.words],
+            hashes: Vec::new(),
         }
     }
 
-    fn held(&self, partition: usize) -> MutexGuard<'_, Held> {
-        let held = self.partitions[partition].lock();
-        held.unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn add(&self, partition: usize, chunk: Vec<u64>) -> Result<(), AnalyzeError> {
-        let is_over = self.memory.take(8 * chunk.len());
-        self.held(partition).chunks.push(chunk);
+    fn add(&self, block: Block) -> Result<(), AnalyzeError> {
+        let is_over = self.memory.take(block.bytes());
+        lock(&self.blocks).push(block);
         if is_over { self.make_room() } else { Ok(()) }
     }
 
-    /// Puts the greatest partitions aside until a quarter of the memory is free.
+    /// Puts aside all that is in memory.
     fn make_room(&self) -> Result<(), AnalyzeError> {
-        let _one_at_a_time = self
-            .making_room
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = lock(&self.making_room);
         if self.memory.used() <= self.memory.limit() {
             return Ok(());
         }
-        let words = |partition| self.held(partition).words_in_memory();
-        let mut sizes: Vec<(usize, usize)> = (0..self.by.partitions())
-            .map(|partition| (words(partition), partition))
-            .collect();
-        sizes.sort_unstable();
-        while self.memory.used() > self.memory.limit() / 4 * 3
-            && let Some((1.., partition)) = sizes.pop()
-        {
-            let chunks = std::mem::take(&mut self.held(partition).chunks);
-            let runs: Vec<&[u64]> = chunks.iter().map(Vec::as_slice).collect();
-            let extent = self.spill.write(&runs)?;
-            self.held(partition).extents.push(extent);
-            self.memory.give(8 * extent.words());
+        let blocks = std::mem::take(&mut *lock(&self.blocks));
+        let bytes: usize = blocks.iter().map(Block::bytes).sum();
+        let mut starts = Vec::with_capacity(self.by.partitions() + 1);
+        let mut start = 0;
+        let mut aside = self.spill.begin(bytes / 8)?;
+        for partition in 0..self.by.partitions() {
+            starts.push(start);
+            for block in &blocks {
+                start += block.words(partition).len();
+                aside.put(block.words(partition))?;
+            }
         }
+        starts.push(start);
+        let extent = aside.finish()?;
+        lock(&self.runs).push(Run { extent, starts });
+        self.memory.give(bytes);
         Ok(())
     }
 
@@ -127,17 +128,40 @@ impl<'a> RowStore<'a> {
         states: Vec<S>,
         visit: impl Fn(&mut S, &[u64]) -> Result<(), AnalyzeError> + Sync,
     ) -> Result<Vec<S>, AnalyzeError> {
-        let visit = &visit;
+        let (visit, all) = (&visit, &self.whole());
         let with_room = |state| (state, Vec::new());
         let states = states.into_iter().map(with_room).collect();
         let ended = workers::share(states, self.by.partitions(), |(state, rows), partition| {
             let mut visit = |rows: &[u64]| visit(state, rows);
-            self.visit_partition(control, partition, None, rows, &mut visit)
-        })?;
-        Ok(ended.into_iter().map(|(state, _)| state).collect())
+            all.visit(control, partition, None, rows, &mut visit)
+        });
+        self.memory.give(all.bytes());
+        Ok(ended?.into_iter().map(|(state, _)| state).collect())
     }
 
-    fn visit_partition(
+    /// What it holds, once all is written.
+    fn whole(&self) -> Whole<'_> {
+        Whole {
+            store: self,
+            blocks: std::mem::take(&mut *lock(&self.blocks)),
+            runs: std::mem::take(&mut *lock(&self.runs)),
+        }
+    }
+}
+
+/// All that a store holds.
+struct Whole<'a> {
+    store: &'a RowStore<'a>,
+    blocks: Vec<Block>,
+    runs: Vec<Run>,
+}
+
+impl Whole<'_> {
+    fn bytes(&self) -> usize {
+        self.blocks.iter().map(Block::bytes).sum()
+    }
+
+    fn visit(
         &self,
         control: &Control,
         partition: usize,
@@ -146,56 +170,69 @@ impl<'a> RowStore<'a> {
         visit: &mut dyn FnMut(&[u64]) -> Result<(), AnalyzeError>,
     ) -> Result<(), AnalyzeError> {
         control.check()?;
-        let held = std::mem::take(&mut *self.held(partition));
-        let words = held.words();
+        let memory = self.store.memory;
+        let in_memory: usize = (self.blocks.iter())
+            .map(|block| block.words(partition).len())
+            .sum();
+        let extents = self.runs.iter().map(|run| run.extent_of(partition));
+        let aside: usize = extents.clone().map(Extent::words).sum();
+        let words = in_memory + aside;
         if words == 0 {
             return Ok(());
         }
-        let fits = 8 * words <= self.memory.limit() / 4 / self.workers;
+        let fits = 8 * words <= memory.limit() / 4 / self.store.workers;
         // Where spreading has not made less of it, it is one key.
-        let finer = self.by.finer();
+        let finer = self.store.by.finer();
         let finer = finer.filter(|_| of_words.is_none_or(|whole| words < whole));
-        let (false, false, Some(finer)) = (held.extents.is_empty(), fits, finer) else {
-            rows.clear();
-            self.load(held, rows)?;
-            let result = visit(rows);
-            self.memory.give(8 * words);
+        if let (false, 1.., Some(finer)) = (fits, aside, finer) {
+            let finer = self.split(control, partition, finer)?;
+            let all = finer.whole();
+            let result = (0..finer.by.partitions())
+                .try_for_each(|part| all.visit(control, part, Some(words), rows, visit));
+            memory.give(all.bytes());
             return result;
-        };
-        let finer = self.split(control, held, finer)?;
-        for part in 0..finer.by.partitions() {
-            finer.visit_partition(control, part, Some(words), rows, visit)?;
         }
-        Ok(())
+        // Into memory that the partition before it had: new memory is slow to come by.
+        rows.clear();
+        rows.reserve_exact(words);
+        memory.take(8 * words);
+        for block in &self.blocks {
+            rows.extend_from_slice(block.words(partition));
+        }
+        let mut extents = extents;
+        let read = extents.try_for_each(|extent| self.store.spill.read(extent, rows));
+        let result = read.and_then(|()| visit(rows));
+        memory.give(8 * words);
+        result
     }
 
-    /// Reads a partition's rows into memory that the one before it had: new memory is slow to come by.
-    fn load(&self, held: Held, rows: &mut Vec<u64>) -> Result<(), AnalyzeError> {
-        rows.reserve_exact(held.words());
-        for chunk in held.chunks {
-            rows.extend_from_slice(&chunk);
-        }
-        for extent in held.extents {
-            self.memory.take(8 * extent.words());
-            self.spill.read(extent, rows)?;
-        }
-        Ok(())
-    }
-
-    fn split(&self, control: &Control, held: Held, by: Spread) -> Result<Self, AnalyzeError> {
-        let finer = Self::spread_by(by, self.shape, self.workers, self.memory, self.spill);
+    /// Spreads a partition by further bits of the hash.
+    fn split(
+        &self,
+        control: &Control,
+        partition: usize,
+        by: Spread,
+    ) -> Result<RowStore<'_>, AnalyzeError> {
+        let RowStore {
+            shape,
+            workers,
+            memory,
+            spill,
+            ..
+        } = *self.store;
+        let finer = RowStore::spread_by(by, shape, workers, memory, spill);
         let mut writer = finer.writer();
-        for chunk in held.chunks {
-            self.memory.give(8 * chunk.len());
-            writer.rows(&chunk)?;
-        }
-        let step = (READ_WORDS / self.shape.words).max(1) * self.shape.words;
+        let step = (READ_WORDS / shape.words).max(1) * shape.words;
         let mut rows = Vec::new();
-        for extent in held.extents {
+        for block in &self.blocks {
+            writer.rows(block.words(partition))?;
+        }
+        for run in &self.runs {
+            let extent = run.extent_of(partition);
             for from in (0..extent.words()).step_by(step) {
                 control.check()?;
                 rows.clear();
-                self.spill.read(extent.part(from, step), &mut rows)?;
+                spill.read(extent.part(from, step), &mut rows)?;
                 writer.rows(&rows)?;
             }
         }
@@ -207,8 +244,10 @@ impl<'a> RowStore<'a> {
 /// Writes one worker's rows to a [`RowStore`].
 pub(crate) struct RowWriter<'a> {
     store: &'a RowStore<'a>,
-    chunk_words: usize,
-    scatter: Scatter,
+    block_rows: usize,
+    /// Rows that wait to be spread, column by column, and their hashes.
+    columns: Vec<Vec<u64>>,
+    hashes: Vec<u64>,
 }
 
 impl RowWriter<'_> {
@@ -216,37 +255,61 @@ impl RowWriter<'_> {
     ///
     /// # Errors
     /// Rows could not be put aside.
-    pub(crate) fn columns(&mut self, columns: &[&[u64]]) -> Result<(), AnalyzeError> {
-        let mut deliver = deliver_to(self.store, self.chunk_words);
-        self.scatter.columns(columns, &mut deliver)
+    pub(crate) fn columns(&mut self, columns: &[Vec<u64>]) -> Result<(), AnalyzeError> {
+        let rows = columns.first().map_or(0, Vec::len);
+        let mut start = 0;
+        while start < rows {
+            let waiting = self.hashes.len();
+            let end = rows.min(start + self.block_rows - waiting);
+            for (to, column) in self.columns.iter_mut().zip(columns) {
+                to.extend_from_slice(&column[start..end]);
+            }
+            let key = &columns[..self.store.shape.key_words];
+            let key = key.iter().map(|column| &column[start..end]);
+            self.hashes.resize(waiting + end - start, 0);
+            hash_columns(key, SPREAD, &mut self.hashes[waiting..]);
+            start = end;
+            if self.hashes.len() >= self.block_rows {
+                self.spread()?;
+            }
+        }
+        Ok(())
     }
 
     /// Adds rows that stand one behind the other.
     ///
     /// # Errors
     /// As for [`columns`](Self::columns).
-    pub(crate) fn rows(&mut self, rows: &[u64]) -> Result<(), AnalyzeError> {
-        let mut deliver = deliver_to(self.store, self.chunk_words);
-        self.scatter.rows(rows, &mut deliver)
+    fn rows(&mut self, rows: &[u64]) -> Result<(), AnalyzeError> {
+        for row in rows.chunks_exact(self.store.shape.words) {
+            for (to, &word) in self.columns.iter_mut().zip(row) {
+                to.push(word);
+            }
+            let hash = hash(&row[..self.store.shape.key_words], SPREAD);
+            self.hashes.push(hash);
+            if self.hashes.len() >= self.block_rows {
+                self.spread()?;
+            }
+        }
+        Ok(())
     }
 
     /// Hands over what is left. To be called when all is written.
     ///
     /// # Errors
     /// As for [`columns`](Self::columns).
-    pub(crate) fn finish(self) -> Result<(), AnalyzeError> {
-        let mut deliver = deliver_to(self.store, self.chunk_words);
-        self.scatter.finish(&mut deliver)
+    pub(crate) fn finish(mut self) -> Result<(), AnalyzeError> {
+        match self.hashes.is_empty() {
+            true => Ok(()),
+            false => self.spread(),
+        }
     }
-}
 
-fn deliver_to<'a>(
-    store: &'a RowStore<'_>,
-    chunk_words: usize,
-) -> impl FnMut(usize, Vec<u64>) -> Result<Vec<u64>, AnalyzeError> + 'a {
-    move |partition, chunk| {
-        store.add(partition, chunk)?;
-        Ok(Vec::with_capacity(chunk_words))
+    fn spread(&mut self) -> Result<(), AnalyzeError> {
+        let block = Block::spread(&self.columns, &self.hashes, self.store.by);
+        self.columns.iter_mut().for_each(Vec::clear);
+        self.hashes.clear();
+        self.store.add(block)
     }
 }
 

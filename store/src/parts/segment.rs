@@ -374,7 +374,8 @@ fn read_body(
     let length = length as usize;
     let mut body = match last.map(Buffer::into_mutable) {
         Some(Ok(body)) if body.capacity() >= length => body,
-        _ => MutableBuffer::from_len_zeroed(length),
+        // With room to spare: batches are not all of one length.
+        _ => MutableBuffer::from_len_zeroed(length.next_power_of_two()),
     };
     body.resize(length, 0);
     for range in ranges {

@@ -12,7 +12,7 @@ use crate::dedupe::key::Width;
 use crate::dedupe::origins::Names;
 use crate::error::AnalyzeError;
 
-/// Copies values, and sets `flag` where there is none.
+/// Copies values; where there is none, 0, and sets `flag`.
 pub(super) fn copy<T: ArrowPrimitiveType>(
     array: Option<&PrimitiveArray<T>>,
     to: &mut [u64],
@@ -21,6 +21,7 @@ pub(super) fn copy<T: ArrowPrimitiveType>(
     number: impl Fn(T::Native) -> u64,
 ) {
     let Some(array) = array else {
+        to.fill(0);
         flags.iter_mut().for_each(|flags| *flags |= flag);
         return;
     };

@@ -24,7 +24,7 @@ fn write(store: &RowStore<'_>, keys: u64, count: u64) {
                 writer.rows(rows.as_flattened())?;
             } else {
                 let columns = [0, 1, 2, 3].map(|c| rows.iter().map(|r| r[c]).collect::<Vec<_>>());
-                writer.columns(&columns.each_ref().map(Vec::as_slice))?;
+                writer.columns(&columns)?;
             }
         }
         Ok(())
