@@ -36,7 +36,7 @@ pub use error::StoreError;
 pub use ledger::{LedgerRow, ReasonCount, Scope, write_ledger};
 pub use origin::{NotWritten, Origin};
 pub use output::{FileFormat, FlowWriter, NewDataset};
-pub use parts::{Bounds, FlowPart, FlowParts, PartReader};
+pub use parts::{BatchMemory, Bounds, FlowPart, FlowParts, PartReader};
 pub use read::{FlowFile, find_inputs};
 pub use retention::{Removed, Retention, retain};
 pub use schema::{

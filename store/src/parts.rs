@@ -28,6 +28,7 @@ mod positioned;
 mod segment;
 
 use positioned::Positioned;
+pub use segment::BatchMemory;
 use segment::{SegmentIndex, SegmentPartReader};
 
 /// The rows of a batch that is read from a flow file: as many as a collector's batches have.
@@ -212,7 +213,7 @@ impl FlowParts {
     }
 
     /// Reads those columns of the part `part` that `columns` names, or all. A column that the file
-    /// does not have is left out.
+    /// does not have is left out; of all columns of a segment, those are that have no value in a batch.
     ///
     /// # Errors
     /// The file cannot be opened any more.
@@ -246,6 +247,7 @@ impl FlowParts {
             next_row: first_row,
             end_row: first_row + rows,
             batches,
+            memory: BatchMemory::default(),
         })
     }
 
@@ -289,12 +291,13 @@ fn unless_damaged<T>(
 
 /// Reads the batches of one part.
 ///
-/// It reads into the same memory again where the batch before is gone: drop that first.
+/// It reads into the same memory again where a batch before is gone: drop that first.
 pub struct PartReader<'a> {
     path: &'a Path,
     next_row: u64,
     end_row: u64,
     batches: Batches<'a>,
+    memory: BatchMemory,
 }
 
 enum Batches<'a> {
@@ -309,12 +312,26 @@ impl PartReader<'_> {
     /// # Errors
     /// The file cannot be read, or is damaged there; nothing can be read of the part after that.
     pub fn next_batch(&mut self) -> Result<Option<(u64, RecordBatch)>, StoreError> {
+        let mut memory = std::mem::take(&mut self.memory);
+        let next = self.next_batch_in(&mut memory);
+        self.memory = memory;
+        next
+    }
+
+    /// Likewise, read into memory that several readers share.
+    ///
+    /// # Errors
+    /// As for [`next_batch`](Self::next_batch).
+    pub fn next_batch_in(
+        &mut self,
+        memory: &mut BatchMemory,
+    ) -> Result<Option<(u64, RecordBatch)>, StoreError> {
         let next = match &mut self.batches {
             Batches::Parquet(reader) => unless_damaged(self.path, || {
                 let next = reader.next().transpose();
                 next.map_err(|error| ParquetError::ArrowError(error.to_string()))
             }),
-            Batches::Segment(reader) => reader.next_batch(self.path),
+            Batches::Segment(reader) => reader.next_batch(self.path, memory),
             Batches::Ended => return Ok(None),
         };
         if !matches!(next, Ok(Some(_))) {

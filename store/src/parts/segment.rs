@@ -147,7 +147,6 @@ impl SegmentIndex {
             messages: messages.collect::<Vec<_>>().into_iter(),
             dictionaries: HashMap::new(),
             metadata: Vec::new(),
-            body: None,
         }
     }
 }
@@ -303,13 +302,44 @@ pub(super) struct SegmentPartReader<'a> {
     messages: std::vec::IntoIter<usize>,
     dictionaries: HashMap<i64, ArrayRef>,
     metadata: Vec<u8>,
-    /// What the last batch was read into.
-    body: Option<Buffer>,
+}
+
+/// What batches of segments are read into: memory that is used again once nobody looks at the batch that
+/// was in it.
+#[derive(Debug, Default)]
+pub struct BatchMemory(Vec<Buffer>);
+
+impl BatchMemory {
+    /// Some memory of that length, with whatever was in it.
+    fn take(&mut self, length: usize) -> MutableBuffer {
+        let mut found = None;
+        for buffer in std::mem::take(&mut self.0) {
+            if found.is_some() {
+                self.0.push(buffer);
+                continue;
+            }
+            match buffer.into_mutable() {
+                Ok(free) if free.capacity() >= length => found = Some(free),
+                // What is too short is of no use any more.
+                Ok(_) => {}
+                Err(in_use) => self.0.push(in_use),
+            }
+        }
+        // With room to spare: batches are not all of one length.
+        let new = || MutableBuffer::from_len_zeroed(length.next_power_of_two());
+        let mut memory = found.unwrap_or_else(new);
+        memory.resize(length, 0);
+        memory
+    }
 }
 
 impl SegmentPartReader<'_> {
-    pub(super) fn next_batch(&mut self, path: &Path) -> Result<Option<RecordBatch>, StoreError> {
-        let next = panic::catch_unwind(AssertUnwindSafe(|| self.read_next()));
+    pub(super) fn next_batch(
+        &mut self,
+        path: &Path,
+        memory: &mut BatchMemory,
+    ) -> Result<Option<RecordBatch>, StoreError> {
+        let next = panic::catch_unwind(AssertUnwindSafe(|| self.read_next(memory)));
         match next {
             Ok(Ok(batch)) => Ok(batch),
             Ok(Err(ArrowError::IoError(_, source))) => Err(StoreError::io("read", path)(source)),
@@ -318,7 +348,7 @@ impl SegmentPartReader<'_> {
         }
     }
 
-    fn read_next(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
+    fn read_next(&mut self, memory: &mut BatchMemory) -> Result<Option<RecordBatch>, ArrowError> {
         for place in self.messages.by_ref() {
             let message = self.index.messages[place];
             let (at, length) = message.metadata;
@@ -339,9 +369,13 @@ impl SegmentPartReader<'_> {
                 }
                 MessageKind::Batch { .. } => {
                     let batch = metadata.header_as_record_batch().ok_or_else(damaged)?;
-                    let projection = self.projection.as_deref();
+                    let present = match self.projection {
+                        Some(_) => None,
+                        None => present(schema, batch),
+                    };
+                    let projection = self.projection.as_deref().or(present.as_deref());
                     let ranges = wanted(schema, projection, batch, message.body.1);
-                    let body = read_body(&self.file, self.body.take(), message.body, &ranges)?;
+                    let body = read_body(&self.file, memory, message.body, &ranges)?;
                     let body: Buffer = body.into();
                     let batch = read_record_batch(
                         &body,
@@ -351,7 +385,7 @@ impl SegmentPartReader<'_> {
                         projection,
                         &metadata.version(),
                     )?;
-                    self.body = Some(body);
+                    memory.0.push(body);
                     if batch.num_rows() > 0 {
                         return Ok(Some(batch));
                     }
@@ -362,22 +396,14 @@ impl SegmentPartReader<'_> {
     }
 }
 
-/// Reads the `ranges` of a body, into the memory of the last one where nobody looks at that any more.
-///
-/// Between the ranges stands what was there, and nobody looks at it.
+/// Reads the `ranges` of a body. Between them stands what was in the memory, and nobody looks at it.
 fn read_body(
     file: &File,
-    last: Option<Buffer>,
+    memory: &mut BatchMemory,
     (start, length): (u64, u64),
     ranges: &[Range<u64>],
 ) -> io::Result<MutableBuffer> {
-    let length = length as usize;
-    let mut body = match last.map(Buffer::into_mutable) {
-        Some(Ok(body)) if body.capacity() >= length => body,
-        // With room to spare: batches are not all of one length.
-        _ => MutableBuffer::from_len_zeroed(length.next_power_of_two()),
-    };
-    body.resize(length, 0);
+    let mut body = memory.take(length as usize);
     for range in ranges {
         let place = range.start as usize..range.end as usize;
         // `wanted` keeps them within the body.
@@ -404,11 +430,8 @@ fn wanted(
     let mut ranges: Vec<Range<u64>> = Vec::new();
     let mut buffers = buffers.iter();
     for (place, field) in schema.fields().iter().enumerate() {
-        let count = match field.data_type() {
-            DataType::Utf8 | DataType::Binary | DataType::LargeUtf8 | DataType::LargeBinary => 3,
-            DataType::Boolean | DataType::FixedSizeBinary(_) | DataType::Dictionary(..) => 2,
-            kind if kind.is_primitive() => 2,
-            _ => return all(),
+        let Some((_, count)) = shape(field.data_type()) else {
+            return all();
         };
         for buffer in buffers.by_ref().take(count) {
             if !projection.contains(&place) {
@@ -426,4 +449,34 @@ fn wanted(
         }
     }
     ranges
+}
+
+/// The columns of a batch that have a value; `None` where there are types that flow files have not.
+fn present(schema: &Schema, batch: arrow_ipc::RecordBatch<'_>) -> Option<Vec<usize>> {
+    let mut nodes = batch.nodes()?.iter();
+    let mut present = Vec::new();
+    for (place, field) in schema.fields().iter().enumerate() {
+        let (count, _) = shape(field.data_type())?;
+        let column = nodes.next()?;
+        if column.null_count() < column.length() {
+            present.push(place);
+        }
+        // Those of the values of lists.
+        nodes.by_ref().take(count - 1).for_each(drop);
+    }
+    Some(present)
+}
+
+/// How many nodes and how many buffers a column of that type has in a batch.
+fn shape(kind: &DataType) -> Option<(usize, usize)> {
+    Some(match kind {
+        DataType::Utf8 | DataType::Binary | DataType::LargeUtf8 | DataType::LargeBinary => (1, 3),
+        DataType::Boolean | DataType::FixedSizeBinary(_) | DataType::Dictionary(..) => (1, 2),
+        DataType::List(item) => {
+            let (nodes, buffers) = shape(item.data_type())?;
+            (1 + nodes, 2 + buffers)
+        }
+        kind if kind.is_primitive() => (1, 2),
+        _ => return None,
+    })
 }

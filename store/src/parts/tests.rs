@@ -2,7 +2,8 @@ use std::fs;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, UInt64Type};
-use arrow_array::{Array, DictionaryArray};
+use arrow_array::{Array, DictionaryArray, ListArray, StringArray, UInt32Array};
+use arrow_buffer::{NullBuffer, OffsetBuffer};
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{DataType, Field};
 use parquet::arrow::ArrowWriter;
@@ -103,6 +104,84 @@ fn a_batch_that_is_gone_gives_its_memory_to_the_next() {
         }
     }
     assert!(kept.iter().all(|(batch, expected)| batch == *expected));
+}
+
+#[test]
+fn readers_that_share_memory_use_what_is_free_of_it() {
+    let p = Place::new();
+    let segment = p.segment(2, 1000);
+    let file = FlowParts::open(&segment.path).expect("opens");
+    let mut memory = BatchMemory::default();
+    let mut first = || {
+        let mut reader = file.read(0, None).expect("opens");
+        let batch = reader.next_batch_in(&mut memory).expect("reads");
+        let (_, batch) = batch.expect("has a batch");
+        let place = batch["packets"]
+            .as_primitive::<UInt64Type>()
+            .values()
+            .as_ptr();
+        (batch, place as usize)
+    };
+    let (one, place_of_one) = first();
+    let (other, place_of_other) = first();
+    assert_eq!(one, other);
+    assert_ne!(place_of_one, place_of_other);
+    drop(one);
+    assert_eq!(first().1, place_of_one);
+    assert_eq!(first(), (other, place_of_one));
+}
+
+#[test]
+fn of_all_columns_those_without_a_value_in_a_batch_are_left_out() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let path = dir.path().join("foreign.arrows");
+    let [seen_by, seen_exporters] = crate::seen_fields();
+    let DataType::List(item) = seen_exporters.data_type() else {
+        panic!("lists");
+    };
+    let (item, seen_exporters) = (Arc::clone(item), seen_exporters.with_nullable(true));
+    let names = ["note", "received", "seen_exporters", "packets", "seen_by"];
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("note", DataType::Utf8, true),
+        Field::new("received", DataType::UInt64, false),
+        seen_exporters,
+        Field::new("packets", DataType::UInt64, true),
+        seen_by.with_nullable(true),
+    ]));
+    let mut out =
+        StreamWriter::try_new(File::create(&path).expect("makes"), &schema).expect("makes");
+    let mut expected = Vec::new();
+    // Each of the columns but the time is missing in half of the batches.
+    for missing in 0..16_u32 {
+        let has = |place: u32| missing >> place & 1 == 0;
+        let list = |is_there: bool| {
+            let exporters: DictionaryArray<Int32Type> =
+                [Some("a"), Some("b")].into_iter().collect();
+            let nulls = (!is_there).then(|| NullBuffer::new_null(1));
+            let ends = OffsetBuffer::from_lengths([2]);
+            ListArray::new(Arc::clone(&item), ends, Arc::new(exporters), nulls)
+        };
+        let number = |place: u32| has(place).then_some(u64::from(missing));
+        let columns: [ArrayRef; 5] = [
+            Arc::new(StringArray::from(vec![has(0).then_some("text")])),
+            Arc::new(UInt64Array::from(vec![7])),
+            Arc::new(list(has(1))),
+            Arc::new(UInt64Array::from(vec![number(2)])),
+            Arc::new(UInt32Array::from(vec![has(3).then_some(missing)])),
+        ];
+        let batch = RecordBatch::try_new(Arc::clone(&schema), columns.to_vec());
+        let batch = batch.expect("parts agree");
+        out.write(&batch).expect("writes");
+        let chosen: Vec<usize> = (0..5)
+            .filter(|&place| batch.column(place).is_valid(0))
+            .collect();
+        expected.push(batch.project(&chosen).expect("has them"));
+    }
+    out.finish().expect("finishes");
+    assert_eq!(by_parts(&path, None), expected);
+    // Where they are named, they are there.
+    let all = by_parts(&path, Some(&names));
+    assert!(all.iter().all(|batch| batch.num_columns() == 5));
 }
 
 #[test]
