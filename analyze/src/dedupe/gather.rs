@@ -5,23 +5,24 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int32Type;
 use arrow_array::{
-    Array, ArrayRef, DictionaryArray, Int32Array, ListArray, RecordBatch, StringArray, UInt32Array,
+    Array, ArrayRef, DictionaryArray, Int32Array, ListArray, RecordBatch, UInt32Array,
 };
-use arrow_buffer::{OffsetBuffer, ScalarBuffer};
+use arrow_buffer::OffsetBuffer;
 use arrow_schema::{ArrowError, DataType, FieldRef, SchemaRef};
-use arrow_select::interleave::interleave;
-use forebay_store::{SEEN_BY, SEEN_EXPORTERS, absent_column};
+use forebay_store::{SEEN_BY, SEEN_EXPORTERS};
 
-use super::fates::{Fate, Fates};
 use super::lists::AllLists;
 use super::origins::{NO_LIST, Names};
 use crate::error::AnalyzeError;
 
+mod columns;
+mod dictionary;
+
+pub(super) use columns::Pick;
+use dictionary::Dictionary;
+
 /// The rows of a batch of the output: as many as a collector's batches have.
 pub(super) const BATCH_ROWS: usize = 8192;
-
-/// Where a row is: the place of its batch among the sources, and its own in that.
-pub(super) type Pick = (usize, usize);
 
 /// A batch that rows are picked from.
 pub(super) struct Source {
@@ -30,11 +31,20 @@ pub(super) struct Source {
     exporters: Int32Array,
     /// The exporters of its dictionary, by number.
     names: Vec<u32>,
-    /// By row: who saw it; [`NO_LIST`] where the column or else the exporter tells.
-    lists: Vec<u32>,
+    rows: Rows,
     /// The column of those who saw a row, and the exporters of its dictionary.
     seen: Option<(ListArray, Vec<u32>)>,
     pub(super) bytes: usize,
+}
+
+/// The rows of a batch that stay.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    /// Their places in the batch, in order.
+    pub(super) places: Vec<u32>,
+    /// For each, who saw it; [`NO_LIST`] where the column or else the exporter tells. Empty where that is
+    /// so for all.
+    pub(super) lists: Vec<u32>,
 }
 
 /// The columns of the output.
@@ -50,14 +60,13 @@ impl Columns {
 }
 
 impl Source {
-    /// Takes a batch whose first row has the number `first_row` among all, where it is of the input.
+    /// Takes those rows of a batch that stay; `None` where it is no batch of flows.
     pub(super) fn new(
         batch: &RecordBatch,
         columns: &Columns,
         names: &Names,
-        fates: Option<(&Fates, u64)>,
+        rows: Rows,
     ) -> Result<Option<Self>, AnalyzeError> {
-        let rows = batch.num_rows();
         let numbers = |dictionary: &DictionaryArray<Int32Type>| {
             let texts = dictionary.values().as_string::<i32>();
             let number = |text: Option<&str>| names.text(text.unwrap_or_default().as_bytes());
@@ -79,19 +88,9 @@ impl Source {
             }
             None => None,
         };
-        let lists = match fates {
-            Some((fates, first_row)) if columns.tells_seen() => (first_row..)
-                .take(rows)
-                .map(|row| match fates.get(row) {
-                    Fate::Seen(list) => list,
-                    Fate::Alone | Fate::Removed => NO_LIST,
-                })
-                .collect(),
-            _ => Vec::new(),
-        };
         let column = |field: &FieldRef| {
             let array = batch.column_by_name(field.name())?;
-            (array.null_count() < rows).then(|| Arc::clone(array))
+            (array.null_count() < batch.num_rows()).then(|| Arc::clone(array))
         };
         let arrays: Vec<_> = columns.schema.fields().iter().map(column).collect();
         let bytes = arrays.iter().flatten().map(|array| {
@@ -99,17 +98,27 @@ impl Source {
             size.unwrap_or(usize::MAX >> 16)
         });
         Ok(Some(Self {
-            bytes: bytes.sum::<usize>() + 4 * lists.len(),
+            bytes: bytes.sum::<usize>() + 4 * (rows.places.len() + rows.lists.len()),
             columns: arrays,
             exporters: exporters.keys().clone(),
             names: numbers(exporters)?,
-            lists,
+            rows,
             seen: seen.transpose()?,
         }))
     }
 
-    fn exporter(&self, row: usize) -> u32 {
-        let key = usize::try_from(self.exporters.value(row)).ok();
+    /// Those `count` rows that stay from the one at `place` on.
+    pub(super) fn pick(&self, source: usize, place: usize, count: usize) -> Pick<'_> {
+        let rows = self.rows.places.get(place..place + count);
+        Pick {
+            source,
+            rows: rows.unwrap_or_default(),
+            place,
+        }
+    }
+
+    fn exporter(&self, row: u32) -> u32 {
+        let key = usize::try_from(self.exporters.value(row as usize)).ok();
         key.and_then(|key| self.names.get(key))
             .copied()
             .unwrap_or(0)
@@ -125,8 +134,6 @@ pub(super) struct Gatherer<'a> {
     texts: Vec<String>,
     exporters: Dictionary,
     seen: Dictionary,
-    /// By column, without any value.
-    absent: Vec<Option<ArrayRef>>,
 }
 
 impl<'a> Gatherer<'a> {
@@ -138,15 +145,14 @@ impl<'a> Gatherer<'a> {
             texts: Vec::new(),
             exporters: Dictionary::default(),
             seen: Dictionary::default(),
-            absent: vec![None; columns.schema.fields().len()],
         }
     }
 
-    /// The rows that `picks` names, in that order.
+    /// The rows that `picks` name, in that order.
     pub(super) fn gather(
         &mut self,
         sources: &[&Source],
-        picks: &[Pick],
+        picks: &[Pick<'_>],
     ) -> Result<RecordBatch, ArrowError> {
         let schema = Arc::clone(&self.columns.schema);
         let mut arrays = Vec::with_capacity(schema.fields().len());
@@ -159,58 +165,28 @@ impl<'a> Gatherer<'a> {
                 ("exporter", _) => self.exporters(sources, picks)?,
                 (SEEN_BY, Some((count, _))) => Arc::clone(count),
                 (SEEN_EXPORTERS, Some((_, lists))) => Arc::clone(lists),
-                _ => self.column(place, field.data_type(), sources, picks)?,
+                _ => {
+                    let of = sources.iter().map(|source| source.columns[place].as_ref());
+                    let sources: Vec<Option<&ArrayRef>> = of.collect();
+                    columns::column(field.data_type(), &sources, picks)?
+                }
             });
         }
         RecordBatch::try_new(schema, arrays)
     }
 
-    fn column(
+    fn exporters(
         &mut self,
-        place: usize,
-        kind: &DataType,
         sources: &[&Source],
-        picks: &[Pick],
+        picks: &[Pick<'_>],
     ) -> Result<ArrayRef, ArrowError> {
-        let of = |source: &&'_ Source| source.columns.get(place).and_then(Option::as_ref).cloned();
-        let arrays: Vec<Option<ArrayRef>> = sources.iter().map(of).collect();
-        if arrays.iter().all(Option::is_none) {
-            return self.absent(place, kind, picks.len());
-        }
-        let mut whole = Vec::with_capacity(arrays.len());
-        for (array, source) in arrays.into_iter().zip(sources) {
-            whole.push(match array {
-                Some(array) => array,
-                None => self.absent(place, kind, source.exporters.len())?,
-            });
-        }
-        let whole: Vec<&dyn Array> = whole.iter().map(AsRef::as_ref).collect();
-        interleave(&whole, picks)
-    }
-
-    /// A column without values.
-    fn absent(
-        &mut self,
-        place: usize,
-        kind: &DataType,
-        rows: usize,
-    ) -> Result<ArrayRef, ArrowError> {
-        if let Some(array) = self.absent[place]
-            .as_ref()
-            .filter(|array| array.len() >= rows)
-        {
-            return Ok(array.slice(0, rows));
-        }
-        let array = absent_column(kind, rows.max(BATCH_ROWS))?;
-        let slice = array.slice(0, rows);
-        self.absent[place] = Some(array);
-        Ok(slice)
-    }
-
-    fn exporters(&mut self, sources: &[&Source], picks: &[Pick]) -> Result<ArrayRef, ArrowError> {
-        self.exporters.begin();
-        for &(source, row) in picks {
-            self.exporters.push(sources[source].exporter(row));
+        self.exporters
+            .begin(picks.iter().map(|pick| pick.rows.len()).sum());
+        for pick in picks {
+            let source = sources[pick.source];
+            for &row in pick.rows {
+                self.exporters.push(source.exporter(row));
+            }
         }
         Ok(Arc::new(
             self.exporters.finish(&mut self.texts, self.names)?,
@@ -221,94 +197,49 @@ impl<'a> Gatherer<'a> {
     fn seen(
         &mut self,
         sources: &[&Source],
-        picks: &[Pick],
+        picks: &[Pick<'_>],
     ) -> Result<(ArrayRef, ArrayRef), ArrowError> {
-        self.seen.begin();
-        let mut counts = Vec::with_capacity(picks.len());
-        let mut offsets = Vec::with_capacity(picks.len() + 1);
+        let rows = picks.iter().map(|pick| pick.rows.len()).sum();
+        self.seen.begin(2 * rows);
+        let mut counts = Vec::with_capacity(rows);
+        let mut offsets = Vec::with_capacity(rows + 1);
         offsets.push(0);
-        for &(place, row) in picks {
-            let source = sources[place];
-            let list = source.lists.get(row).copied().unwrap_or(NO_LIST);
-            let before = self.seen.keys.len();
-            if let Some(list) = self.lists.get(list) {
-                list.iter().for_each(|&exporter| self.seen.push(exporter));
-            } else if let Some((lists, names)) = &source.seen {
-                let ends = lists.value_offsets().get(row..row + 2).unwrap_or(&[0, 0]);
-                let keys = lists.values().as_dictionary::<Int32Type>().keys().values();
-                let keys = keys
-                    .get(ends[0] as usize..ends[1] as usize)
-                    .unwrap_or_default();
-                for &key in keys {
-                    let name = usize::try_from(key).ok().and_then(|key| names.get(key));
-                    self.seen.push(name.copied().unwrap_or(0));
+        for pick in picks {
+            let source = sources[pick.source];
+            for (&row, place) in pick.rows.iter().zip(pick.place..) {
+                let before = self.seen.len();
+                let list = source.rows.lists.get(place).copied().unwrap_or(NO_LIST);
+                if let Some(list) = self.lists.get(list) {
+                    list.iter().for_each(|&exporter| self.seen.push(exporter));
+                } else if let Some((lists, names)) = &source.seen {
+                    push_told(lists, names, row as usize, &mut self.seen);
+                } else {
+                    self.seen.push(source.exporter(row));
                 }
-            } else {
-                self.seen.push(source.exporter(row));
+                let end = self.seen.len();
+                counts.push((end - before) as u32);
+                let end = i32::try_from(end).map_err(|_| ArrowError::OffsetOverflowError(end))?;
+                offsets.push(end);
             }
-            let end = self.seen.keys.len();
-            counts.push((end - before) as u32);
-            let end = i32::try_from(end).map_err(|_| ArrowError::OffsetOverflowError(end))?;
-            offsets.push(end);
         }
         let exporters = self.seen.finish(&mut self.texts, self.names)?;
         let [_, field] = forebay_store::seen_fields();
         let DataType::List(item) = field.data_type() else {
             return Err(ArrowError::SchemaError("no list".to_owned()));
         };
-        let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+        let offsets = OffsetBuffer::new(offsets.into());
         let lists = ListArray::try_new(Arc::clone(item), offsets, Arc::new(exporters), None)?;
         Ok((Arc::new(UInt32Array::from(counts)), Arc::new(lists)))
     }
 }
 
-/// A dictionary of those exporters that a batch names.
-#[derive(Default)]
-struct Dictionary {
-    /// By exporter: its key, where it has one.
-    key_of: Vec<i32>,
-    exporters: Vec<u32>,
-    keys: Vec<i32>,
-}
-
-impl Dictionary {
-    fn begin(&mut self) {
-        for &exporter in &self.exporters {
-            self.key_of[exporter as usize] = -1;
-        }
-        self.exporters.clear();
-        self.keys.clear();
-    }
-
-    fn push(&mut self, exporter: u32) {
-        let place = exporter as usize;
-        if place >= self.key_of.len() {
-            self.key_of.resize(place + 1, -1);
-        }
-        if self.key_of[place] < 0 {
-            // There are far fewer than values in a batch.
-            self.key_of[place] = self.exporters.len() as i32;
-            self.exporters.push(exporter);
-        }
-        self.keys.push(self.key_of[place]);
-    }
-
-    fn finish(
-        &mut self,
-        texts: &mut Vec<String>,
-        names: &Names,
-    ) -> Result<DictionaryArray<Int32Type>, ArrowError> {
-        let known = texts.len();
-        if self
-            .exporters
-            .iter()
-            .any(|&exporter| exporter as usize >= known)
-        {
-            *texts = names.texts();
-        }
-        let text = |&exporter: &u32| texts.get(exporter as usize).map_or("", String::as_str);
-        let values = StringArray::from_iter_values(self.exporters.iter().map(text));
-        let keys = Int32Array::from(self.keys.clone());
-        DictionaryArray::try_new(keys, Arc::new(values))
+/// Adds those who saw a row as its file tells.
+fn push_told(lists: &ListArray, names: &[u32], row: usize, seen: &mut Dictionary) {
+    let ends = lists.value_offsets().get(row..row + 2).unwrap_or(&[0, 0]);
+    let keys = lists.values().as_dictionary::<Int32Type>().keys().values();
+    let keys = keys.get(ends[0] as usize..ends[1] as usize);
+    for &key in keys.unwrap_or_default() {
+        let name = usize::try_from(key).ok().and_then(|key| names.get(key));
+        seen.push(name.copied().unwrap_or(0));
     }
 }

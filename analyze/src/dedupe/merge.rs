@@ -13,15 +13,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMicrosecondType;
-use forebay_store::{FileFormat, FlowParts, FlowWriter, NewDataset, PartReader, StoreError};
+use forebay_store::{BatchMemory, FileFormat, FlowParts, FlowWriter, NewDataset, StoreError};
 
 use super::fates::{Fate, Fates};
-use super::gather::{BATCH_ROWS, Columns, Gatherer, Pick, Source};
+use super::gather::{BATCH_ROWS, Columns, Gatherer, Pick, Rows, Source};
 use super::lists::AllLists;
-use super::origins::Names;
+use super::origins::{NO_LIST, Names};
 use super::plan::{Part, Slice, Span};
 use crate::error::AnalyzeError;
 use crate::scan::Control;
+
+mod stream;
+mod waiting;
+
+use stream::Stream;
+use waiting::Waiting;
 
 /// So many rows are sorted at once, where so many can be. Tests have few.
 const SORT_ROWS: usize = if cfg!(test) { 1 << 8 } else { 1 << 16 };
@@ -53,73 +59,6 @@ pub(super) struct Written {
     pub(super) rows: u64,
     pub(super) bytes: u64,
     pub(super) files: u64,
-}
-
-/// The batches of a part that have rows of a slice.
-struct Stream<'a> {
-    file: &'a FlowParts,
-    /// The number of the file's first row; `None` where the rows are none of the input any more.
-    base: Option<u64>,
-    part: usize,
-    next: usize,
-    /// By span: the least time of those that have rows of the slice, from there on.
-    from_us: Vec<i64>,
-    reader: Option<PartReader<'a>>,
-}
-
-impl<'a> Stream<'a> {
-    fn new(
-        file: &'a FlowParts,
-        base: Option<u64>,
-        (part, spans): (usize, &[Span]),
-        slice: Slice,
-    ) -> Option<Self> {
-        let is_in =
-            |span: &Span| span.least_us <= slice.last_us && span.greatest_us >= slice.start_us;
-        let count = spans.iter().rposition(is_in)? + 1;
-        let spans = spans.get(..count)?;
-        let mut least = i64::MAX;
-        let mut from_us: Vec<i64> = spans
-            .iter()
-            .rev()
-            .map(|span| {
-                if is_in(span) {
-                    least = least.min(span.least_us.max(slice.start_us));
-                }
-                least
-            })
-            .collect();
-        from_us.reverse();
-        Some(Self {
-            file,
-            base,
-            part,
-            next: 0,
-            from_us,
-            reader: None,
-        })
-    }
-
-    fn next_us(&self) -> Option<i64> {
-        self.from_us.get(self.next).copied()
-    }
-}
-
-/// A row that waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Entry {
-    received_us: i64,
-    source: u32,
-    row: u32,
-}
-
-/// Rows that wait for their turn.
-#[derive(Default)]
-struct Waiting {
-    entries: Vec<Entry>,
-    /// Batches, and how many rows of each still wait.
-    sources: Vec<Option<(Source, usize)>>,
-    bytes: usize,
 }
 
 /// Where rows go.
@@ -217,87 +156,85 @@ impl Merge<'_> {
         let mut queue: BinaryHeap<Reverse<(i64, usize)>> =
             streams.iter().enumerate().filter_map(first).collect();
         let mut waiting = Waiting::default();
+        let mut batch_memory = BatchMemory::default();
         let mut runs = Vec::new();
         let mut enough = SORT_ROWS;
         while let Some(Reverse((_, place))) = queue.pop() {
             self.control.check()?;
             let stream = &mut streams[place];
-            self.read(stream, slice, &mut waiting)?;
+            self.read(stream, slice, &mut waiting, &mut batch_memory)?;
             if let Some(next_us) = stream.next_us() {
                 queue.push(Reverse((next_us, place)));
-            } else {
-                stream.reader = None;
             }
             let horizon = queue.peek().map(|Reverse((us, _))| *us);
-            let is_full = memory.is_some_and(|memory| waiting.bytes > memory);
-            if runs.is_empty() && (is_full || waiting.entries.len() >= enough || queue.is_empty()) {
-                waiting.write_until(horizon, |sources, picks, first_us| {
-                    self.put(gatherer, sink, slice, sources, picks, first_us)
+            let is_full = memory.is_some_and(|memory| waiting.bytes() > memory);
+            if runs.is_empty() && (is_full || waiting.rows() >= enough || queue.is_empty()) {
+                waiting.take(horizon, BATCH_ROWS, |sources, picks, times| {
+                    self.put(gatherer, sink, slice, sources, picks, times)
                 })?;
-                enough = 2 * waiting.entries.len() + SORT_ROWS;
+                enough = 2 * waiting.rows() + SORT_ROWS;
             }
-            if memory.is_some_and(|memory| waiting.bytes > memory / 2 && is_full) {
+            if memory.is_some_and(|memory| waiting.bytes() > memory / 2 && is_full) {
                 runs.push(self.put_aside(&mut waiting, slice, gatherer)?);
             }
         }
-        if !runs.is_empty() && !waiting.entries.is_empty() {
+        if !runs.is_empty() && waiting.rows() > 0 {
             runs.push(self.put_aside(&mut waiting, slice, gatherer)?);
         }
         Ok(runs)
     }
 
     /// Reads the next batch of a stream; the rows that stay and are of the slice wait then.
-    fn read<'s>(
+    fn read(
         &self,
-        stream: &mut Stream<'s>,
+        stream: &mut Stream<'_>,
         slice: Slice,
         waiting: &mut Waiting,
+        memory: &mut BatchMemory,
     ) -> Result<(), AnalyzeError> {
-        let reader = match &mut stream.reader {
-            Some(reader) => reader,
-            None => stream.reader.insert(stream.file.read(stream.part, None)?),
-        };
-        stream.next += 1;
-        let changed = |reason: &str| StoreError::NotFlows {
-            path: stream.file.path().to_owned(),
-            reason: reason.to_owned(),
-        };
-        let Some((first_row, batch)) = reader.next_batch()? else {
-            return Err(changed("it has fewer rows than before").into());
-        };
+        let (first, batch) = stream.read(memory)?;
         let received = batch.column_by_name("received");
         let received =
             received.and_then(|array| array.as_primitive_opt::<TimestampMicrosecondType>());
         let Some(received) = received else {
-            return Err(changed("it has no column \"received\"").into());
+            return Err(stream.changed("it has no column \"received\""));
         };
-        let first = stream.base.map(|base| base + first_row);
-        if stream.base.is_some() {
+        if first.is_some() {
             self.control.add_rows(batch.num_rows() as u64);
         }
-        // Where a vector is too long for this, there is no memory for it either.
-        let place = waiting.sources.len() as u32;
-        let before = waiting.entries.len();
-        for (&received_us, row) in received.values().iter().zip(0..) {
-            let stays =
-                first.is_none_or(|first| self.fates.get(first + u64::from(row)) != Fate::Removed);
-            if stays && (slice.start_us..=slice.last_us).contains(&received_us) {
-                waiting.entries.push(Entry {
-                    received_us,
-                    source: place,
-                    row,
-                });
-            }
-        }
-        let rows = waiting.entries.len() - before;
-        if rows > 0 {
-            let fates = first.map(|first| (self.fates, first));
-            let source = Source::new(&batch, self.columns, self.names, fates)?;
-            let source = source.ok_or_else(|| changed("it has no column \"exporter\""))?;
-            waiting.bytes += source.bytes + rows * size_of::<Entry>();
-            waiting.sources.push(Some((source, rows)));
+        let rows = self.rows(received.values(), first, slice);
+        if !rows.places.is_empty() {
+            let times: Vec<i64> = (rows.places.iter())
+                .map(|&place| received.value(place as usize))
+                .collect();
+            let source = Source::new(&batch, self.columns, self.names, rows)?;
+            let source = source.ok_or_else(|| stream.changed("it has no column \"exporter\""))?;
+            waiting.add(source, times.into_iter());
         }
         Ok(())
+    }
+
+    /// Those rows that stay and are of the slice, of a batch whose first has the number `first` among
+    /// all, if it is of the input.
+    fn rows(&self, received: &[i64], first: Option<u64>, slice: Slice) -> Rows {
+        let mut rows = Rows::default();
+        let tells_seen = self.columns.tells_seen();
+        for (received_us, place) in received.iter().zip(0..) {
+            if !(slice.start_us..=slice.last_us).contains(received_us) {
+                continue;
+            }
+            let fate = first.map(|first| self.fates.get(first + u64::from(place)));
+            let list = match fate {
+                Some(Fate::Removed) => continue,
+                Some(Fate::Seen(list)) => list,
+                Some(Fate::Alone) | None => NO_LIST,
+            };
+            rows.places.push(place);
+            if tells_seen {
+                rows.lists.push(list);
+            }
+        }
+        rows
     }
 
     fn put(
@@ -306,7 +243,7 @@ impl Merge<'_> {
         sink: &mut Sink,
         slice: Slice,
         sources: &[&Source],
-        picks: &[Pick],
+        picks: &[Pick<'_>],
         (first_us, last_us): (i64, i64),
     ) -> Result<(), AnalyzeError> {
         let path = PathBuf::from(slice.family.name());
@@ -325,7 +262,7 @@ impl Merge<'_> {
                     }
                 };
                 writer.write(&batch)?;
-                *rows += picks.len() as u64;
+                *rows += batch.num_rows() as u64;
             }
             Sink::Run {
                 writer,
@@ -336,11 +273,11 @@ impl Merge<'_> {
                 spans.push(Span {
                     file: 0,
                     first_row: *rows,
-                    rows: picks.len() as u64,
+                    rows: batch.num_rows() as u64,
                     least_us: first_us,
                     greatest_us: last_us,
                 });
-                *rows += picks.len() as u64;
+                *rows += batch.num_rows() as u64;
             }
         }
         Ok(())
@@ -362,7 +299,7 @@ impl Merge<'_> {
             spans: Vec::new(),
             rows: 0,
         };
-        waiting.write_by(None, RUN_BATCH_ROWS, |sources, picks, ends| {
+        waiting.take(None, RUN_BATCH_ROWS, |sources, picks, ends| {
             self.put(gatherer, &mut sink, slice, sources, picks, ends)
         })?;
         let spans = match sink {
@@ -370,65 +307,5 @@ impl Merge<'_> {
             Sink::File { .. } => Vec::new(),
         };
         Ok(Run { path, spans })
-    }
-}
-
-impl Waiting {
-    /// Gives the rows that were received before `horizon`, or all, in their order to `put`.
-    fn write_until(
-        &mut self,
-        horizon: Option<i64>,
-        put: impl FnMut(&[&Source], &[Pick], (i64, i64)) -> Result<(), AnalyzeError>,
-    ) -> Result<(), AnalyzeError> {
-        self.write_by(horizon, BATCH_ROWS, put)
-    }
-
-    fn write_by(
-        &mut self,
-        horizon: Option<i64>,
-        batch_rows: usize,
-        mut put: impl FnMut(&[&Source], &[Pick], (i64, i64)) -> Result<(), AnalyzeError>,
-    ) -> Result<(), AnalyzeError> {
-        let is_due = |entry: &Entry| horizon.is_none_or(|horizon| entry.received_us < horizon);
-        // Most of them are in order, which a stable sort finds out.
-        self.entries.sort();
-        let due = self.entries.partition_point(is_due);
-        let mut places = vec![u32::MAX; self.sources.len()];
-        let mut picks = Vec::with_capacity(batch_rows);
-        for entries in self.entries[..due].chunks(batch_rows) {
-            picks.clear();
-            let mut sources: Vec<&Source> = Vec::new();
-            let mut used = Vec::new();
-            for entry in entries {
-                let number = entry.source as usize;
-                if places[number] == u32::MAX {
-                    let Some((source, _)) = &self.sources[number] else {
-                        continue;
-                    };
-                    places[number] = sources.len() as u32;
-                    sources.push(source);
-                    used.push(number);
-                }
-                picks.push((places[number] as usize, entry.row as usize));
-            }
-            if let [first, .., last] | [first @ last] = entries {
-                put(&sources, &picks, (first.received_us, last.received_us))?;
-            }
-            for number in used {
-                places[number] = u32::MAX;
-            }
-        }
-        for entry in self.entries.drain(..due) {
-            self.bytes -= size_of::<Entry>();
-            let slot = &mut self.sources[entry.source as usize];
-            if let Some((source, left)) = slot {
-                *left -= 1;
-                if *left == 0 {
-                    self.bytes -= source.bytes;
-                    *slot = None;
-                }
-            }
-        }
-        Ok(())
     }
 }
