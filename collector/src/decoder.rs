@@ -333,8 +333,10 @@ impl Decoder {
                     continue;
                 };
                 // It may be an hour's or a minute's first: the rows belong where it was received,
-                // but that window may be written already, so they go with those of now.
-                let received_us = set.received_us.max(self.window.start);
+                // but that window may be written already, so they go with those of now. Where the clock
+                // went back, it was received later than now.
+                let received_us = set.received_us.min(self.window.end - 1);
+                let received_us = received_us.max(self.window.start);
                 let WaitingSet { port, export, .. } = set;
                 let context = Context {
                     received_us,

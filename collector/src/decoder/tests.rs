@@ -1,5 +1,5 @@
 use arrow_array::cast::AsArray;
-use arrow_array::types::{UInt8Type, UInt16Type, UInt32Type, UInt64Type};
+use arrow_array::types::{TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
 use arrow_array::{Array, RecordBatch};
 use forebay_store::{ColumnSet, Family};
 use forebay_wire::encode::{FixedRecord, IpfixBuilder, V9Builder, fixed as write_fixed};
@@ -522,4 +522,25 @@ fn a_batch_ends_with_its_window_and_a_little_disorder_does_not_end_one() {
         .map(|(_, batch)| batch.num_rows())
         .collect();
     assert_eq!(rows, [1, 3]);
+}
+
+#[test]
+fn a_set_that_waited_is_of_the_window_in_which_its_template_comes() {
+    let hour_ns = 3_600_000_000_000;
+    // The clock goes on, or back.
+    for received_ns in [RECEIVED_NS + hour_ns, RECEIVED_NS - hour_ns] {
+        let mut line = Line::new(DecoderConfig::default());
+        line.ipfix(1, |message| {
+            message.data(256, [5], simple_record);
+        });
+        line.received_ns = received_ns;
+        line.ipfix(1, |message| {
+            message.templates([&simple(256)]);
+        });
+        let window = line.decoder.window.clone();
+        let batch = line.batch();
+        let received = batch.column_by_name("received").expect("is never null");
+        let received = received.as_primitive::<TimestampMicrosecondType>().value(0);
+        assert!(window.contains(&received), "{received} {window:?}");
+    }
 }
