@@ -12,7 +12,7 @@ use forebay_analyze::{
     AnalyzeError, Answer, Control, Counts, Filter, Inputs, Key, Sort, Summary, SummaryError, Value,
     columns_of, parse_time, summarize,
 };
-use forebay_store::{FlowParts, find_inputs};
+use forebay_store::{FlowParts, find_inputs, received_us};
 use serde_json::json;
 
 use crate::analysis::{Limits, end_by_signals, tell_skipped, with_progress};
@@ -111,19 +111,33 @@ fn time(text: &str) -> Result<i64, String> {
 
 pub(crate) fn run(flags: &Flags) -> Result<Outcome> {
     let started = clock::now();
+    if let (Some(from), Some(to)) = (flags.from, flags.to)
+        && from >= to
+    {
+        let what = "--from is not before --to: no flow is received between them";
+        return Err(WrongUsage(what.to_owned()).into());
+    }
     let paths = find_inputs(&flags.inputs)?;
     if let Some(output) = &flags.output {
         refuse_input(output, &paths)?;
     }
+    let (paths, left_out) = within(paths, flags.from, flags.to);
     let control = Arc::new(Control::default());
     end_by_signals(&control)?;
     let output = Output::new(flags.format, flags.output.as_deref())?;
     let mut inputs = Inputs::open(&paths, flags.limits.input_options()?, &control)?;
-    let summary = summary(flags, &inputs)?;
+    let summary = match summary(flags, &schemas(&inputs)) {
+        // It may be about a column that none of the files has.
+        Err(_) if !left_out.is_empty() => {
+            let others = Inputs::open(&left_out, flags.limits.input_options()?, &control)?;
+            summary(flags, &[schemas(&inputs), schemas(&others)].concat())?
+        }
+        summary => summary?,
+    };
     let answer = with_progress(&control, || summarize(&mut inputs, &summary, &control));
     let answer = answer.map_err(usage)?;
     tell_skipped(inputs.skipped());
-    let told = Told::new(&answer, &inputs);
+    let told = Told::new(&answer, &inputs, left_out.len());
     let schema = answer.schema();
     let batches = answer.map(|batch| {
         if control.is_stopped() {
@@ -161,9 +175,24 @@ fn refuse_input(output: &Path, inputs: &[PathBuf]) -> Result<(), WrongUsage> {
     Ok(())
 }
 
+/// The files that may have flows received from `from` on and before `to`, and those that need not be opened.
+fn within(paths: Vec<PathBuf>, from: Option<i64>, to: Option<i64>) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    if from.is_none() && to.is_none() {
+        return (paths, Vec::new());
+    }
+    paths.into_iter().partition(|path| {
+        received_us(path).is_none_or(|hour| {
+            from.is_none_or(|from| hour.end > from) && to.is_none_or(|to| hour.start < to)
+        })
+    })
+}
+
+fn schemas(inputs: &Inputs) -> Vec<SchemaRef> {
+    inputs.files().iter().map(FlowParts::schema).collect()
+}
+
 /// What is asked, checked whole.
-fn summary(flags: &Flags, inputs: &Inputs) -> Result<Summary> {
-    let schemas: Vec<SchemaRef> = inputs.files().iter().map(FlowParts::schema).collect();
+fn summary(flags: &Flags, schemas: &[SchemaRef]) -> Result<Summary> {
     let columns = columns_of(schemas.iter().map(AsRef::as_ref));
     let default = Summary::default();
     let by: Result<Vec<Key>, SummaryError> = flags
@@ -175,7 +204,7 @@ fn summary(flags: &Flags, inputs: &Inputs) -> Result<Summary> {
         flags.values.iter().map(|name| Value::parse(name)).collect();
     let (by, values) = (by.map_err(asked)?, values.map_err(asked)?);
     let condition = match &flags.r#where {
-        Some(text) => Some(condition::read(text, || Ok(schemas))?),
+        Some(text) => Some(condition::read(text, || Ok(schemas.to_vec()))?),
         None => None,
     };
     let times = (flags.from.is_some() || flags.to.is_some())
@@ -248,15 +277,17 @@ fn usage(error: AnalyzeError) -> anyhow::Error {
 struct Told {
     counts: Counts,
     files: usize,
+    left_out: usize,
     skipped: usize,
     rows: u64,
 }
 
 impl Told {
-    fn new(answer: &Answer, inputs: &Inputs) -> Self {
+    fn new(answer: &Answer, inputs: &Inputs, left_out: usize) -> Self {
         Self {
             counts: answer.counts(),
             files: inputs.files().len(),
+            left_out,
             skipped: inputs.skipped().len(),
             rows: inputs.rows(),
         }
@@ -266,6 +297,7 @@ impl Told {
         let Self { counts, .. } = self;
         json!({
             "files": self.files,
+            "files_left_out": self.left_out,
             "files_passed_over": self.skipped,
             "parts": counts.parts,
             "parts_left_out": counts.parts_left_out,

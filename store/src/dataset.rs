@@ -13,11 +13,15 @@
 use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::civil::FileTime;
 use crate::error::StoreError;
 use crate::schema::Family;
+
+/// What a folder `hour=` spans.
+pub(crate) const HOUR_US: i64 = 3_600_000_000;
 
 /// The extension of segments.
 pub const SEGMENT_EXTENSION: &str = "arrows";
@@ -183,10 +187,38 @@ impl SegmentName {
             .join(format!("{}-{shard}.{extension}", start.stamp()))
     }
 
-    /// The next later name.
+    /// The name of the segment that became the flow file at `path`; `None` unless all of the path, from `family=` on, is as
+    /// this crate writes it.
+    pub(crate) fn of_final(path: &Path) -> Option<Self> {
+        let extension = path.extension()?.to_str()?;
+        let is_flows = [PARQUET_EXTENSION, SEGMENT_EXTENSION].contains(&extension);
+        let (start, shard) = path.file_stem()?.to_str()?.split_once('-')?;
+        let family = path.ancestors().nth(3)?.file_name()?.to_str()?;
+        let found = Self {
+            start: FileTime::from_stamp(start)?,
+            shard: shard.parse().ok()?,
+            family: Family::from_name(family.strip_prefix("family=")?)?,
+        };
+        (is_flows && path.ends_with(found.final_path(extension))).then_some(found)
+    }
+
+    /// When the flows may have been received: from the first time on, and before the second.
+    pub(crate) fn received_us(self) -> Range<i64> {
+        let start_us = self.start.us();
+        let hour = start_us - start_us.rem_euclid(HOUR_US);
+        let to = hour + HOUR_US;
+        // Earlier and later times have the names of these.
+        let from = if hour <= 0 { i64::MIN } else { hour };
+        let is_last = to > FileTime::new(i64::MAX).us();
+        from..if is_last { i64::MAX } else { to }
+    }
+
+    /// The next name, of the same hour, which it promises: the hour's first after its last.
     pub(crate) fn bump(self) -> Self {
+        let next_us = self.start.us() + 1;
+        let back_us = if next_us % HOUR_US == 0 { HOUR_US } else { 0 };
         Self {
-            start: FileTime::new(self.start.us() + 1),
+            start: FileTime::new(next_us - back_us),
             ..self
         }
     }
@@ -237,6 +269,58 @@ mod tests {
         ] {
             assert!(SegmentName::of(Path::new(name)).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_flow_file_tells_the_hour_of_its_flows_only_where_a_dataset_has_it() {
+        let hour = |hours| START_US - START_US % HOUR_US + hours * HOUR_US;
+        let place = "family=ipv6/date=2026-11-21/hour=16/20261121T164000.123456Z-3.parquet";
+        let told =
+            |path: &str| SegmentName::of_final(Path::new(path)).map(SegmentName::received_us);
+        assert_eq!(told(place), Some(hour(0)..hour(1)));
+        let below = format!("/data/flows/{}", place.replace("parquet", "arrows"));
+        assert_eq!(told(&below), Some(hour(0)..hour(1)));
+        for (is, lie) in [
+            ("family=ipv6", "family=ipx"),
+            ("family=", "kind="),
+            ("date=2026-11-21", "date=2026-11-20"),
+            ("hour=16", "hour=17"),
+            ("hour=16", "hour=16/backup"),
+            ("hour=16/", ""),
+            ("-3.", "-03."),
+            ("-3.", "-3-on."),
+            ("-3.", "."),
+            ("20261121T16", "20261121T17"),
+            (".parquet", ".csv"),
+            (".parquet", ""),
+        ] {
+            assert_eq!(told(&place.replace(is, lie)), None, "{is} {lie}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_taken_gives_way_within_its_hour() {
+        for (start_us, next_us) in [
+            (START_US, START_US + 1),
+            (HOUR_US - 1, 0),
+            (5 * HOUR_US - 1, 4 * HOUR_US),
+            (i64::MAX, FileTime::new(i64::MAX).us() + 1 - HOUR_US),
+        ] {
+            let name = SegmentName::new(0, Family::Ipv4, start_us);
+            let next = name.bump();
+            assert_eq!(next.start_us(), next_us);
+            assert_eq!(next.received_us(), name.received_us());
+        }
+    }
+
+    #[test]
+    fn the_first_and_the_last_hour_have_what_is_beyond() {
+        let of = |us| SegmentName::new(0, Family::Ipv4, us).received_us();
+        assert_eq!(of(i64::MIN), i64::MIN..HOUR_US);
+        assert_eq!(of(HOUR_US + 5), HOUR_US..2 * HOUR_US);
+        assert_eq!(of(i64::MAX).end, i64::MAX);
+        let last = of(i64::MAX).start;
+        assert_eq!(of(last - 1).end, last);
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub use ledger::{LedgerRow, ReasonCount, Scope, write_ledger};
 pub use origin::{NotWritten, Origin};
 pub use output::{FileFormat, FlowWriter, NewDataset};
 pub use parts::{BatchMemory, Bounds, FlowPart, FlowParts, PartReader};
-pub use read::{FlowFile, find_inputs};
+pub use read::{FlowFile, find_inputs, received_us};
 pub use retention::{Removed, Retention, retain};
 pub use schema::{
     COLUMNS_MAX, ColumnError, ColumnId, ColumnSet, ColumnType, Family, FlowSchema, SEEN_BY,

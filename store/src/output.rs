@@ -6,12 +6,13 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use arrow_array::RecordBatch;
 use arrow_schema::Schema;
 
-use crate::dataset::{PARQUET_EXTENSION, SEGMENT_EXTENSION, SegmentName};
+use crate::dataset::{HOUR_US, PARQUET_EXTENSION, SEGMENT_EXTENSION, SegmentName};
 use crate::encode::FlowFileWriter;
 use crate::error::StoreError;
 use crate::files;
@@ -110,27 +111,32 @@ impl NewDataset {
         Ok((path, writer))
     }
 
-    /// Begins a file of flows of `family` with the columns of `schema`, the first of which was received
-    /// at `start_us`.
+    /// Begins a file of flows of `family` with the columns of `schema`, which were received from the first to the last of
+    /// `received_us`. Only where that is within an hour does the file's name promise it.
     ///
     /// # Errors
     /// The file cannot be made, or a standard column is not of its type.
     pub fn flow_file(
         &self,
         family: Family,
-        start_us: i64,
+        received_us: RangeInclusive<i64>,
         schema: &Schema,
         format: FileFormat,
     ) -> Result<FlowWriter, StoreError> {
+        let (start_us, last_us) = received_us.into_inner();
         let mut name = SegmentName::new(0, family, start_us);
+        let is_one_hour = start_us.div_euclid(HOUR_US) == last_us.div_euclid(HOUR_US);
         let (path, file) = loop {
-            let path = self.temporary.join(name.final_path(format.extension()));
+            let mut path = self.temporary.join(name.final_path(format.extension()));
+            if !is_one_hour {
+                let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+                path.set_file_name(format!("{stem}-on.{}", format.extension()));
+            }
             files::make_parent(&path)?;
-            let next = name.bump();
             match File::create_new(&path) {
                 Ok(file) => break (path, file),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && next != name => {
-                    name = next;
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    name = name.bump();
                 }
                 Err(error) => return Err(StoreError::io("make", &path)(error)),
             }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io;
+use std::ops::Range;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -127,6 +128,19 @@ fn is_flow_file(path: &Path) -> bool {
 pub(crate) fn is_staged(path: &Path) -> bool {
     path.parent()
         .is_some_and(|folder| folder.ends_with(STAGING))
+}
+
+/// When the flows of a file may have been received, from the first time on and before the second, as far as its place in a
+/// dataset tells without opening it.
+///
+/// A segment, and with it a flow file, has flows of one hour, of which its name and its folders tell. Where these do not
+/// agree, or are not those of a dataset, nothing is known. [`i64::MIN`] and [`i64::MAX`] are no bounds.
+pub fn received_us(path: &Path) -> Option<Range<i64>> {
+    let name = match is_staged(path) {
+        true => SegmentName::of(path).ok(),
+        false => SegmentName::of_final(path),
+    };
+    name.map(SegmentName::received_us)
 }
 
 /// Opens a file, at the place where it is settled if it has gone from staging meanwhile.

@@ -39,7 +39,7 @@ pub struct ClosedSegment {
 impl SegmentWriter {
     /// Makes a segment for batches with the columns of `set`.
     ///
-    /// Its name says `start_us`, or the next microsecond that makes it unique.
+    /// Its name says `start_us`, or the next microsecond of its hour that makes it unique.
     ///
     /// # Errors
     /// The file cannot be made.
@@ -129,14 +129,8 @@ fn create_file(
             }
             _ => {}
         }
-        let next = name.bump();
-        if next == name {
-            // The end of time: no later name is left.
-            return Err(StoreError::io("make", &path)(
-                io::ErrorKind::AlreadyExists.into(),
-            ));
-        }
-        name = next;
+        // An hour has more names than files fit on a disk.
+        name = name.bump();
     }
 }
 

@@ -126,6 +126,94 @@ fn only_flows_that_are_meant_are_counted() {
     assert_eq!(count(&["--from", "2026-11-22"]), 0);
 }
 
+/// How many flows are counted, and how many files were left out unopened.
+fn counted(flags: &[&str], flows: &str) -> (u64, u64) {
+    let values = [
+        "summarize",
+        "--by=family",
+        "--values=flows",
+        "--format=json",
+        "--stats",
+    ];
+    let ended = forebay(&[&values, flags, &[flows]].concat());
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let number = |value: &Value| value.as_u64().unwrap();
+    let lines = ended.stdout.lines();
+    let rows = lines.map(|line| serde_json::from_str::<Value>(line).expect(line));
+    let stats: Value = serde_json::from_str(&ended.stderr).expect(&ended.stderr);
+    let count = rows.map(|row| number(&row["flows"])).sum();
+    (count, number(&stats["files_left_out"]))
+}
+
+#[test]
+fn files_of_other_hours_are_not_opened_unless_their_folders_lie() {
+    let folder = Folder::new();
+    for format in ["parquet", "arrow"] {
+        let capture = folder.capture("a.pcap", &[v5(), v9(1, true, &[v9_record(3)]), ipfix()]);
+        let flows = folder.path(format);
+        done(&[
+            "collect", "--read", &capture, "--output", &flows, "--format", format,
+        ]);
+        for (flags, expected) in [
+            (&[][..], (3, 0)),
+            (
+                &["--from=2026-11-21 16:00", "--to=2026-11-21 17:00"],
+                (3, 0),
+            ),
+            (&["--from=2026-11-21 16:40:00.002"], (1, 0)),
+            (&["--from=2026-11-21 16:59:59.999999"], (0, 0)),
+            (&["--from=2026-11-21 17:00"], (0, 2)),
+            (&["--to=2026-11-21 16:00"], (0, 2)),
+            (&["--to=2026-11-21 16:00:00.000001"], (0, 0)),
+        ] {
+            assert_eq!(counted(flags, &flows), expected, "{flags:?}");
+        }
+        // Not even if they are damaged; but the rows themselves can be asked.
+        let extension = if format == "arrow" { "arrows" } else { format };
+        let paths = files(&flows, extension);
+        let ipv4 = paths
+            .iter()
+            .find(|path| path.to_str().unwrap().contains("ipv4"));
+        let ipv4 = ipv4.unwrap();
+        let whole = fs::read(ipv4).unwrap();
+        fs::write(ipv4, "no flows").unwrap();
+        assert_eq!(counted(&["--from=2026-11-22"], &flows), (0, 2));
+        let line = fails(1, &["summarize", "--where=received >= 2026-11-22", &flows]);
+        assert!(line.contains(ipv4.to_str().unwrap()), "{line}");
+        fs::write(ipv4, whole).unwrap();
+
+        // An hour, a day and a name that are not those of the file: 2 of its flows.
+        let this = ["--from=2026-11-21 16:00", "--to=2026-11-21 17:00"];
+        let mut place = ipv4.clone();
+        for lie in ["hour=03", "date=2025-01-01", "renamed"] {
+            let folder = match lie {
+                "hour=03" => place.parent().unwrap(),
+                "date=2025-01-01" => place.parent().unwrap().parent().unwrap(),
+                _ => place.as_path(),
+            };
+            let other = match lie {
+                "renamed" => folder.with_file_name(format!("{lie}.{extension}")),
+                _ => folder.with_file_name(lie),
+            };
+            let rest = place.strip_prefix(folder).unwrap();
+            let moved = if rest.as_os_str().is_empty() {
+                other.clone()
+            } else {
+                other.join(rest)
+            };
+            fs::rename(folder, &other).unwrap();
+            place = moved;
+            assert_eq!(counted(&this, &flows), (3, 0), "{lie}");
+            assert_eq!(counted(&["--from=2026-11-22"], &flows), (0, 1), "{lie}");
+        }
+        let line = fails(
+            2,
+            &["summarize", "--from=2026-11-22", "--to=2026-11-22", &flows],
+        );
+        assert!(line.contains("--from is not before --to"), "{line}");
+    }
+}
+
 #[test]
 fn the_table_fits_people() {
     let folder = Folder::new();
@@ -297,4 +385,14 @@ fn configured_columns_are_keys_and_conditions() {
         [json!({"interface": "eth0", "nbar": 0xabcd, "flows": 1})]
     );
     assert!(rows(&["--where", "interface = eth1", &flows]).is_empty());
+    // They are known where no file of the time has them.
+    let later = [
+        "--from=2026-11-22",
+        "--by=nbar",
+        "--where=interface = eth0",
+        &flows,
+    ];
+    assert!(rows(&later).is_empty());
+    let line = fails(2, &["summarize", "--from=2026-11-22", "--by=nbat", &flows]);
+    assert!(line.contains("did you mean \"nbar\"?"), "{line}");
 }

@@ -255,9 +255,13 @@ impl Merge<'_> {
                     Some(writer) => writer,
                     None => {
                         let schema = &self.columns.schema;
-                        let file =
-                            self.output
-                                .flow_file(slice.family, first_us, schema, self.format)?;
+                        let received_us = first_us..=slice.last_us;
+                        let file = self.output.flow_file(
+                            slice.family,
+                            received_us,
+                            schema,
+                            self.format,
+                        )?;
                         writer.insert(file)
                     }
                 };

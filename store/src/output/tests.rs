@@ -95,7 +95,7 @@ fn lists_are_read_back_from_either_format_and_the_dataset_appears_at_the_end() {
             .into();
         let schema = batches[0].schema();
         let mut file = dataset
-            .flow_file(Family::Ipv4, START_US, &schema, format)
+            .flow_file(Family::Ipv4, START_US..=START_US, &schema, format)
             .expect("begins");
         for batch in &batches {
             file.write(batch).expect("writes");
@@ -142,7 +142,7 @@ fn what_is_dropped_or_was_killed_leaves_nothing() {
     let dataset = NewDataset::create(&target).expect("begins");
     let schema = FlowSchema::default().arrow_all();
     let _file = dataset
-        .flow_file(Family::Other, 0, &schema, FileFormat::Segment)
+        .flow_file(Family::Other, 0..=0, &schema, FileFormat::Segment)
         .expect("begins");
     dataset
         .scratch_segment(3, Family::Ipv6, &schema)
@@ -175,7 +175,7 @@ fn files_of_one_start_have_names_of_their_own() {
     for _ in 0..3 {
         let format = FileFormat::Parquet(Compression::None);
         dataset
-            .flow_file(Family::Ipv4, -7, &schema, format)
+            .flow_file(Family::Ipv4, -7..=-7, &schema, format)
             .expect("begins");
     }
     let hour = dataset
@@ -183,6 +183,30 @@ fn files_of_one_start_have_names_of_their_own() {
         .join("family=ipv4/date=1970-01-01/hour=00");
     let expected = [0, 1, 2].map(|us| format!("19700101T000000.00000{us}Z-0.parquet"));
     assert_eq!(names(&hour), expected);
+}
+
+#[test]
+fn the_name_of_a_file_of_several_hours_promises_none() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let dataset = NewDataset::create(&dir.path().join("flows")).expect("begins");
+    let schema = FlowSchema::default().arrow_all();
+    for last_us in [START_US, i64::MAX, START_US + HOUR_US] {
+        let times = START_US..=last_us;
+        dataset
+            .flow_file(Family::Ipv4, times, &schema, FileFormat::Segment)
+            .expect("begins");
+    }
+    let hour = dataset
+        .temporary
+        .join("family=ipv4/date=2026-11-21/hour=16");
+    let found = names(&hour);
+    let expected =
+        ["0Z-0-on", "0Z-0", "1Z-0-on"].map(|end| format!("20261121T164000.00000{end}.arrows"));
+    assert_eq!(found, expected);
+    let known: Vec<bool> = (found.iter())
+        .map(|name| crate::received_us(&hour.join(name)).is_some())
+        .collect();
+    assert_eq!(known, [false, true, false]);
 }
 
 #[test]

@@ -182,3 +182,15 @@ fn what_cannot_be_read_is_named() {
     assert!(error(&flows.to_string_lossy()).contains("damaged"));
     drop(p.dir);
 }
+
+#[test]
+fn a_staged_segment_and_what_it_becomes_tell_the_same_hour() {
+    let place = Place::new();
+    let segment = place.segment(Family::Ipv4, 0, 5);
+    let hour = received_us(&segment).expect("a segment of a dataset");
+    assert!(hour.contains(&START_US) && hour.end - hour.start == 3_600_000_000);
+    let settled = place.settled(Family::Ipv4, 1, 5);
+    assert_eq!(received_us(&settled), Some(hour));
+    assert_eq!(received_us(&segment.with_file_name("other.arrows")), None);
+    assert_eq!(received_us(Path::new("other.arrows")), None);
+}
