@@ -65,8 +65,15 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "N")]
     top: Option<usize>,
 
-    /// In this order: a value from the greatest down, a key from the least up; :asc and :desc say otherwise
-    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    /// In this order: a value from the greatest down, a key from the least up; :asc and :desc say otherwise, and -NAME is
+    /// NAME:desc
+    #[arg(
+        long,
+        value_name = "NAME,…",
+        value_delimiter = ',',
+        allow_hyphen_values = true,
+        value_parser = sort_name
+    )]
     sort: Vec<String>,
 
     /// Multiply packets and bytes by each flow's sampling rate
@@ -101,6 +108,14 @@ enum Format {
     Json,
     /// With a header; null is empty
     Csv,
+}
+
+/// What may begin with a hyphen may be the next flag, where the name was forgotten.
+fn sort_name(text: &str) -> Result<String, String> {
+    match text.starts_with("--") {
+        true => Err("a name such as bytes or -bytes is expected there".to_owned()),
+        false => Ok(text.to_owned()),
+    }
 }
 
 fn time(text: &str) -> Result<i64, String> {

@@ -95,6 +95,16 @@ fn keys_and_values_are_those_asked_for_in_their_order() {
         &flows,
     ]);
     assert_eq!(sorted, [json!({"protocol": 17, "bytes": 500})]);
+    let downwards = [
+        "--by",
+        "protocol",
+        "--values",
+        "bytes",
+        "--sort",
+        "-protocol,bytes",
+        &flows,
+    ];
+    assert_eq!(rows(&downwards)[0], json!({"protocol": 17, "bytes": 500}));
     let sorted = rows(&[
         "--by", "protocol", "--values", "bytes", "--sort", "protocol", "--top", "1", &flows,
     ]);
@@ -329,6 +339,7 @@ fn what_makes_no_sense_is_told_before_anything_is_read() {
             "no number that groups can have at least",
         ),
         (&["--sort", "packet"], "did you mean \"packets\"?"),
+        (&["--sort", "--top"], "a name such as bytes or -bytes"),
         (&["--by", "protocol,protocol"], "asked for twice"),
         (&["--from", "noon"], "is no time"),
         (&["--threads", "0"], "--threads is 0"),
