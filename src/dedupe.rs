@@ -191,7 +191,7 @@ pub(crate) fn run(flags: &Flags) -> Result<Outcome> {
         key: match flags.key.as_slice() {
             [] => default.key,
             [none] if none == "none" => None,
-            names => Some(names.to_vec()),
+            names => Some(each_once(names)?),
         },
         rules: Rules {
             within: flags.within,
@@ -227,6 +227,17 @@ pub(crate) fn merge(flags: &MergeFlags) -> Result<Outcome> {
         ..DedupeOptions::default()
     };
     dedupe_inputs(&flags.inputs, &options, &flags.limits, flags.json)
+}
+
+/// The columns of a key; one that stands there twice may have been meant to be another.
+fn each_once(names: &[String]) -> Result<Vec<String>, WrongUsage> {
+    for (place, name) in names.iter().enumerate() {
+        if names[..place].contains(name) {
+            let what = format!("--key: \"{name}\" is asked for twice: leave one out");
+            return Err(WrongUsage(what));
+        }
+    }
+    Ok(names.to_vec())
 }
 
 impl Output {

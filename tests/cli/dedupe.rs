@@ -198,6 +198,10 @@ fn what_makes_no_sense_is_refused_in_one_line() {
             "did you mean \"src_addr\"?",
         ),
         (
+            vec!["dedupe", "--dry-run", "--key=tos,src_addr,tos", &flows],
+            "--key: \"tos\" is asked for twice",
+        ),
+        (
             vec!["dedupe", "--dry-run", "--count-delta=x%", &flows],
             "is no number and no percentage",
         ),
