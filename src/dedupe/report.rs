@@ -12,10 +12,10 @@ const PAIRS: usize = 20;
 
 pub(super) fn write(report: &DedupeReport, options: &DedupeOptions, json: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    if json {
-        return writeln!(out, "{}", as_json(report));
-    }
     let is_merge = options.key.is_none();
+    if json {
+        return writeln!(out, "{}", as_json(report, is_merge));
+    }
     writeln!(out, "{:>15}  flows read", thousands(report.rows_in))?;
     if !is_merge {
         writeln!(out, "{:>15}  kept", thousands(report.rows_kept()))?;
@@ -76,27 +76,31 @@ fn write_pairs(report: &DedupeReport, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-fn as_json(report: &DedupeReport) -> serde_json::Value {
-    let pairs = report
-        .pairs
-        .iter()
-        .map(|pair| json!({ "kept": pair.kept, "removed": pair.removed, "flows": pair.rows }));
+fn as_json(report: &DedupeReport, is_merge: bool) -> serde_json::Value {
     let skipped = report
         .skipped
         .iter()
         .map(|file| json!({ "path": file.path.to_string_lossy(), "reason": file.reason }));
-    json!({
+    let mut told = json!({
         "flows_in": report.rows_in,
         "flows_kept": report.rows_kept(),
         "flows_removed": report.rows_removed,
-        "flows_seen_again": report.flows_seen_again,
-        "flows_not_compared": report.rows_not_compared,
-        "flows_compared_in_part": report.rows_compared_in_part,
-        "pairs": pairs.collect::<Vec<_>>(),
         "files_skipped": skipped.collect::<Vec<_>>(),
         "files_written": report.files_written,
         "bytes_written": report.bytes_written,
         "spilled_bytes": report.spilled_bytes,
         "peak_row_memory": report.peak_memory,
-    })
+    });
+    // Nothing is compared where all is merged: no numbers of that either.
+    if !is_merge {
+        let pairs = report
+            .pairs
+            .iter()
+            .map(|pair| json!({ "kept": pair.kept, "removed": pair.removed, "flows": pair.rows }));
+        told["flows_seen_again"] = report.flows_seen_again.into();
+        told["flows_not_compared"] = report.rows_not_compared.into();
+        told["flows_compared_in_part"] = report.rows_compared_in_part.into();
+        told["pairs"] = pairs.collect();
+    }
+    told
 }

@@ -104,8 +104,26 @@ fn merged_datasets_have_all_flows() {
     assert_eq!(both.len() as u64, first + second);
     assert_eq!(lines(&output), both);
     let same = folder.path("same");
-    done(&["dedupe", "--key=none", "--output", &same, &one, &other]);
+    let report = done(&[
+        "dedupe",
+        "--key=none",
+        "--json",
+        "--output",
+        &same,
+        &one,
+        &other,
+    ]);
     assert_eq!(lines(&same), both);
+    // Nothing was compared, so there is nothing to tell of that.
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(
+        (&report["flows_in"], &report["flows_kept"]),
+        (&4000.into(), &4000.into())
+    );
+    let of_comparing = |name: &&String| name.contains("compared") || name.contains("again");
+    let names: Vec<&String> = report.as_object().unwrap().keys().collect();
+    assert!(!names.iter().any(of_comparing), "{names:?}");
+    assert!(report.get("pairs").is_none());
 }
 
 #[test]
