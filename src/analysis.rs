@@ -24,7 +24,7 @@ const GRACE: Duration = Duration::from_secs(30);
 /// What an analysis may take.
 #[derive(Debug, Args)]
 pub(crate) struct Limits {
-    /// How much memory rows may take; beyond it they go to temporary files [default: half of what is free]
+    /// How much memory rows may take, at least 1MiB; beyond it they go to temporary files [default: half of what is free]
     #[arg(long, value_name = "SIZE")]
     memory: Option<Size>,
 
@@ -41,15 +41,24 @@ pub(crate) struct Limits {
     skip_bad: bool,
 }
 
+/// With less, rows would go to temporary files a few at a time, again and again. Who writes so little has left out the unit.
+const MEMORY_MIN: u64 = 1 << 20;
 /// More than any machine has cores; each takes some memory.
 const THREADS_MAX: usize = 1024;
 
 impl Limits {
-    pub(crate) fn memory(&self) -> MemoryLimit {
-        let given = self.memory.map(|Size(bytes)| usize::try_from(bytes));
-        given.map_or_else(MemoryLimit::default, |bytes| {
-            MemoryLimit(bytes.unwrap_or(usize::MAX))
-        })
+    pub(crate) fn memory(&self) -> Result<MemoryLimit, WrongUsage> {
+        let Some(given @ Size(bytes)) = self.memory else {
+            return Ok(MemoryLimit::default());
+        };
+        if bytes < MEMORY_MIN {
+            let least = Size(MEMORY_MIN);
+            let what = format!(
+                "--memory is {given}, but must be at least {least}: write its unit, as in 512MiB"
+            );
+            return Err(WrongUsage(what));
+        }
+        Ok(MemoryLimit(usize::try_from(bytes).unwrap_or(usize::MAX)))
     }
 
     pub(crate) fn temp(&self) -> PathBuf {

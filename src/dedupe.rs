@@ -212,7 +212,7 @@ pub(crate) fn run(flags: &Flags) -> Result<Outcome> {
             true => None,
             false => Some(flags.output.checked("dedupe")?),
         },
-        memory: flags.limits.memory(),
+        memory: flags.limits.memory()?,
         temp: flags.limits.temp(),
     };
     dedupe_inputs(&flags.inputs, &options, &flags.limits, flags.json)
@@ -222,7 +222,7 @@ pub(crate) fn merge(flags: &MergeFlags) -> Result<Outcome> {
     let options = DedupeOptions {
         key: None,
         output: Some(flags.output.checked("merge")?),
-        memory: flags.limits.memory(),
+        memory: flags.limits.memory()?,
         temp: flags.limits.temp(),
         ..DedupeOptions::default()
     };

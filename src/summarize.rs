@@ -250,7 +250,7 @@ fn summary(flags: &Flags, schemas: &[SchemaRef]) -> Result<Summary> {
         top: flags.top,
         scale_sampling: flags.scale_sampling,
         approx: flags.approx,
-        memory: flags.limits.memory(),
+        memory: flags.limits.memory()?,
         temp_dir: flags.limits.temp(),
     })
 }

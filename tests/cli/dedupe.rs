@@ -79,7 +79,7 @@ fn duplicates_are_removed_counted_and_told_by_exporters() {
         KEY,
         "--format=arrow",
         "--threads=3",
-        "--memory=64KiB",
+        "--memory=1MiB",
         "--output",
         &other,
         &flows,
@@ -230,6 +230,10 @@ fn what_makes_no_sense_is_refused_in_one_line() {
         (
             vec!["dedupe", "--dry-run", "--start-delta=2", &flows],
             "is no duration",
+        ),
+        (
+            vec!["dedupe", "--dry-run", "--memory=1023KiB", &flows],
+            "--memory is 1023KiB, but must be at least 1MiB",
         ),
         (
             vec!["dedupe", "--dry-run", "--threads=0", &flows],

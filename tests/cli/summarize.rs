@@ -344,6 +344,10 @@ fn what_makes_no_sense_is_told_before_anything_is_read() {
         (&["--from", "noon"], "is no time"),
         (&["--threads", "0"], "--threads is 0"),
         (&["--memory", "much"], "is no size"),
+        (
+            &["--memory", "512"],
+            "--memory is 512B, but must be at least 1MiB",
+        ),
     ] {
         let line = fails(2, &[&["summarize", flows.as_str()], flags].concat());
         assert!(line.contains(told), "{line}");

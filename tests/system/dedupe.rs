@@ -94,8 +94,8 @@ pub(crate) fn what_is_removed_is_what_was_told_again() {
         for (number, flags) in [
             &["--threads=1"][..],
             &["--threads=2", "--format=arrow"],
-            &["--threads=4", "--memory=256KiB", "--compression=lz4"],
-            &["--threads=3", "--memory=16KiB", "--format=arrow"],
+            &["--threads=4", "--memory=1MiB", "--compression=lz4"],
+            &["--threads=3", "--memory=1MiB", "--format=arrow"],
         ]
         .into_iter()
         .enumerate()
@@ -105,7 +105,7 @@ pub(crate) fn what_is_removed_is_what_was_told_again() {
             assert_eq!(report["flows_in"], flows);
             assert_eq!(report["flows_removed"], again, "{flags:?}");
             assert_eq!(report["flows_kept"], flows - again);
-            let is_small = flags.iter().any(|flag| flag.contains("KiB"));
+            let is_small = flags.iter().any(|flag| flag.contains("memory"));
             assert_eq!(report["spilled_bytes"].as_u64() > Some(0), is_small);
             let rows = rows(&output);
             assert_eq!(rows.len() as u64, flows - again);
@@ -224,7 +224,7 @@ pub(crate) fn on_small_disk(disk: &Path) {
     // The files do not fit; then not even the rows that are put aside.
     for flags in [
         &["--compression=none"][..],
-        &["--memory=64KiB", "--temp", temp],
+        &["--memory=1MiB", "--temp", temp],
     ] {
         let ended = command(flags, &input, &output).output().expect("it starts");
         let log = String::from_utf8_lossy(&ended.stderr);
