@@ -160,7 +160,7 @@ pub(crate) fn run(flags: &Flags) -> Result<Outcome> {
         }
         Ok(batch?)
     });
-    output.write(&schema, batches)?;
+    output.write(&schema, batches, inputs.threads())?;
     if let Some(path) = &flags.output {
         let groups = counted(told.counts.groups, "group");
         let flows = counted(told.counts.rows_chosen, "flow");

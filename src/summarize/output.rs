@@ -1,7 +1,9 @@
 //! Where an answer goes, and in which form.
 
 use std::io::{self, BufWriter, Write};
+use std::panic;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use anyhow::Result;
 use arrow_array::RecordBatch;
@@ -16,6 +18,8 @@ use crate::show::{csv, json};
 use crate::whole_file::WholeFile;
 
 const BUFFER: usize = 1 << 16;
+/// So many batches at most are made into text at once: their lines are in memory.
+const ASIDE_MAX: usize = 16;
 
 /// What is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,16 +56,17 @@ impl Output {
         })
     }
 
-    /// Writes the answer: how many rows it has. A file has its name only then.
+    /// Writes the answer, which so many threads bring into its form: how many rows it has. A file has its name only then.
     pub(super) fn write(
         self,
         schema: &SchemaRef,
         batches: impl Iterator<Item = Result<RecordBatch>>,
+        threads: usize,
     ) -> Result<u64> {
         match self {
             Self::Standard(format) => {
                 let out = BufWriter::with_capacity(BUFFER, io::stdout().lock());
-                write_text(format, out, schema, batches, Into::into)
+                write_text(format, out, schema, batches, threads, Into::into)
             }
             Self::File { whole, path, form } => {
                 let rows = match form {
@@ -71,10 +76,11 @@ impl Output {
                             let what = format!("cannot write {}", path.display());
                             anyhow::Error::new(error).context(what)
                         };
-                        write_text(format, out, schema, batches, told)?
+                        write_text(format, out, schema, batches, threads, told)?
                     }
                     Form::Columns(format) => {
-                        let mut writer = TableWriter::new(whole.file()?, &path, format, schema)?;
+                        let mut writer =
+                            TableWriter::new(whole.file()?, &path, format, schema, threads)?;
                         let mut rows = 0;
                         for batch in batches {
                             let batch = batch?;
@@ -114,7 +120,8 @@ fn write_text(
     format: Format,
     mut out: impl Write,
     schema: &SchemaRef,
-    batches: impl Iterator<Item = Result<RecordBatch>>,
+    mut batches: impl Iterator<Item = Result<RecordBatch>>,
+    threads: usize,
     told: impl Fn(io::Error) -> anyhow::Error,
 ) -> Result<u64> {
     let names: Vec<&str> = schema
@@ -122,33 +129,74 @@ fn write_text(
         .iter()
         .map(|field| field.name().as_str())
         .collect();
-    let mut table = table(schema);
     if format == Format::Csv {
         csv::write_header(&names, &mut out).map_err(&told)?;
     }
+    let mut table = table(schema);
     let mut rows = 0;
-    let mut lines = Vec::with_capacity(BUFFER);
-    for batch in batches {
-        let batch = batch?;
-        let shown = names
-            .iter()
-            .map(|&name| (name.to_owned(), vec![name.to_owned()]));
-        let count = batch.num_rows();
-        let batch = Batch::new(&batch, shown, "the answer")?;
-        lines.clear();
-        match format {
-            Format::Table => table.write(&batch, 0..count, &mut out).map_err(&told)?,
-            Format::Csv => (0..count).for_each(|row| csv::write(&batch, row, &mut lines)),
-            Format::Json => (0..count).for_each(|row| json::write(&batch, row, &mut lines)),
+    loop {
+        let some = batches.by_ref().take(threads.clamp(1, ASIDE_MAX));
+        let some: Vec<RecordBatch> = some.collect::<Result<_>>()?;
+        if some.is_empty() {
+            break;
         }
-        out.write_all(&lines).map_err(&told)?;
-        rows += count as u64;
+        rows += some
+            .iter()
+            .map(|batch| batch.num_rows() as u64)
+            .sum::<u64>();
+        if format == Format::Table {
+            for batch in &some {
+                let count = batch.num_rows();
+                let batch = shown(batch, &names)?;
+                table.write(&batch, 0..count, &mut out).map_err(&told)?;
+            }
+            continue;
+        }
+        for lines in lines_of(format, &some, &names) {
+            out.write_all(&lines?).map_err(&told)?;
+        }
     }
     if format == Format::Table {
         table.finish(&mut out).map_err(&told)?;
     }
     out.flush().map_err(&told)?;
     Ok(rows)
+}
+
+fn shown<'b>(batch: &'b RecordBatch, names: &[&str]) -> Result<Batch<'b>> {
+    let shown = names
+        .iter()
+        .map(|&name| (name.to_owned(), vec![name.to_owned()]));
+    Batch::new(batch, shown, "the answer")
+}
+
+/// The lines of batches, in their order, each made by a thread.
+fn lines_of(format: Format, batches: &[RecordBatch], names: &[&str]) -> Vec<Result<Vec<u8>>> {
+    let lines = |batch: &RecordBatch| {
+        let rows = 0..batch.num_rows();
+        let batch = shown(batch, names)?;
+        let mut lines = Vec::with_capacity(BUFFER);
+        match format {
+            Format::Json => rows.for_each(|row| json::write(&batch, row, &mut lines)),
+            Format::Csv | Format::Table => {
+                rows.for_each(|row| csv::write(&batch, row, &mut lines));
+            }
+        }
+        Ok(lines)
+    };
+    let Some((first, others)) = batches.split_first() else {
+        return Vec::new();
+    };
+    thread::scope(|scope| {
+        let aside = |batch| scope.spawn(move || lines(batch));
+        let others: Vec<_> = others.iter().map(aside).collect();
+        let mut made = vec![lines(first)];
+        for other in others {
+            let lines = other.join();
+            made.push(lines.unwrap_or_else(|panic| panic::resume_unwind(panic)));
+        }
+        made
+    })
 }
 
 /// The table of an answer: numbers stand on the right, large ones with their thousands apart.
