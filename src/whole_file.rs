@@ -1,8 +1,9 @@
 //! A file that appears whole or not at all.
 
 use std::ffi::OsString;
-use std::fs::{self, File, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -29,11 +30,20 @@ impl WholeFile {
         let mut prefix = OsString::from(".");
         prefix.push(target.file_name().unwrap_or_default());
         prefix.push(".");
-        let file = Builder::new()
-            .prefix(&prefix)
-            .suffix(".tmp")
-            .permissions(Permissions::from_mode(PERMISSIONS))
-            .tempfile_in(folder(target))
+        let mut refused = None;
+        let make = |path: &Path| {
+            let mut options = File::options();
+            let options = options.read(true).write(true).create_new(true);
+            let made = options.mode(PERMISSIONS).open(path);
+            refused = made.as_ref().err().and_then(io::Error::raw_os_error);
+            made
+        };
+        let mut builder = Builder::new();
+        let made = builder.prefix(&prefix).suffix(".tmp");
+        let made = made.make_in(folder(target), make);
+        // Its own error would tell the hidden name, which nobody has asked for.
+        let file = made
+            .map_err(|error| refused.map_or(error, io::Error::from_raw_os_error))
             .with_context(|| format!("cannot write {}", target.display()))?;
         let target = target.to_owned();
         Ok(Self { file, target })
@@ -50,7 +60,8 @@ impl WholeFile {
         let target = self.target;
         let what = || format!("cannot write {}", target.display());
         self.file.as_file().sync_all().with_context(what)?;
-        self.file.persist(&target).with_context(what)?;
+        let named = self.file.persist(&target);
+        named.map_err(|error| error.error).with_context(what)?;
         let folder = File::open(folder(&target)).with_context(what)?;
         folder.sync_all().with_context(what)
     }
@@ -96,6 +107,45 @@ mod tests {
         whole.finish().expect("ends");
         assert_eq!(fs::read(&target).expect("reads"), b"new");
         assert_eq!(names(folder.path()), ["a.csv"]);
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_to_is_told_as_it_was_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let target = folder.path().join("nowhere/a.csv");
+        let error = WholeFile::create(&target).err().expect("no such folder");
+        assert_eq!(
+            format!("{error:#}"),
+            format!(
+                "cannot write {}: No such file or directory (os error 2)",
+                target.display()
+            )
+        );
+        // The folder goes while the file is written.
+        let below = folder.path().join("below");
+        fs::create_dir(&below).expect("makes");
+        let target = below.join("a.csv");
+        let whole = WholeFile::create(&target).expect("begins");
+        fs::remove_dir_all(&below).expect("removes");
+        let error = whole.finish().expect_err("it has gone");
+        assert_eq!(
+            format!("{error:#}"),
+            format!(
+                "cannot write {}: No such file or directory (os error 2)",
+                target.display()
+            )
+        );
+    }
+
+    #[test]
+    fn the_mask_says_who_may_read_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [whole, plain] = ["whole", "plain"].map(|name| folder.path().join(name));
+        let file = WholeFile::create(&whole).expect("begins");
+        file.finish().expect("ends");
+        fs::write(&plain, "").expect("writes");
+        let permissions = |path| fs::metadata(path).expect("is there").permissions();
+        assert_eq!(permissions(whole), permissions(plain));
     }
 
     #[test]

@@ -91,10 +91,6 @@ impl StoreError {
                 source: ArrowError::IoError(_, source),
                 ..
             } => Some(source),
-            Self::Parquet {
-                source: ParquetError::External(source),
-                ..
-            } => source.downcast_ref(),
             _ => None,
         };
         let kind = source.map(io::Error::kind);
@@ -118,8 +114,33 @@ impl StoreError {
         move |source| Self::Arrow { path, source }
     }
 
+    /// Why a Parquet file could not be written.
     pub(crate) fn parquet(path: &Path) -> impl FnOnce(ParquetError) -> Self {
         let path = path.to_owned();
-        move |source| Self::Parquet { path, source }
+        move |source| match source {
+            // The system refused it, and not the format.
+            ParquetError::External(source) => match source.downcast::<io::Error>() {
+                Ok(source) => Self::io("write", &path)(*source),
+                Err(source) => Self::Parquet {
+                    path,
+                    source: ParquetError::External(source),
+                },
+            },
+            source => Self::Parquet { path, source },
+        }
+    }
+
+    /// Of what was tried at `temporary` or below, as the user knows it: it is to stand at `target`.
+    pub(crate) fn of_target(mut self, temporary: &Path, target: &Path) -> Self {
+        if let Self::Io { path, .. } | Self::Arrow { path, .. } | Self::Parquet { path, .. } =
+            &mut self
+            && let Ok(below) = path.strip_prefix(temporary)
+        {
+            *path = match below.as_os_str().is_empty() {
+                true => target.to_owned(),
+                false => target.join(below),
+            };
+        }
+        self
     }
 }

@@ -27,7 +27,7 @@ pub(crate) fn replace(
     make_parent(target)?;
     let temporary = temporary_path(target);
     let result = File::create(&temporary)
-        .map_err(StoreError::io("make", &temporary))
+        .map_err(StoreError::io("write", target))
         .and_then(write)
         .and_then(|file| commit(&file, &temporary, target));
     if result.is_err() {
@@ -39,12 +39,12 @@ pub(crate) fn replace(
 
 /// Gives a whole file its final name, on disk: the file's length.
 pub(crate) fn commit(file: &File, temporary: &Path, target: &Path) -> Result<u64, StoreError> {
-    file.sync_all().map_err(StoreError::io("sync", temporary))?;
+    file.sync_all().map_err(StoreError::io("sync", target))?;
     let bytes = file
         .metadata()
-        .map_err(StoreError::io("look at", temporary))?
+        .map_err(StoreError::io("look at", target))?
         .len();
-    fs::rename(temporary, target).map_err(StoreError::io("rename", temporary))?;
+    fs::rename(temporary, target).map_err(StoreError::io("write", target))?;
     let parent = target.parent().unwrap_or(target);
     File::open(parent)
         .and_then(|folder| folder.sync_all())

@@ -61,6 +61,11 @@ impl NewDataset {
         let target = place_of(dir)?;
         refuse_taken(&target, dir)?;
         let temporary = files::temporary_path(&target);
+        Self::begin(dir, target.clone(), temporary.clone())
+            .map_err(|error| error.of_target(&temporary, &target))
+    }
+
+    fn begin(dir: &Path, target: PathBuf, temporary: PathBuf) -> Result<Self, StoreError> {
         fs::create_dir_all(&temporary).map_err(StoreError::io("make", &temporary))?;
         let lock = temporary.join(LOCK);
         let file = File::create(&lock).map_err(StoreError::io("make", &lock))?;
@@ -101,11 +106,13 @@ impl NewDataset {
         schema: &Schema,
     ) -> Result<(PathBuf, FlowWriter), StoreError> {
         let path = self.scratch().join(format!("{number}.{SEGMENT_EXTENSION}"));
-        let file = File::create_new(&path).map_err(StoreError::io("make", &path))?;
-        let stream = StreamFile::new(file, &path, family, schema)?;
+        // What is put aside is nothing that the user knows.
+        let told = &self.target;
+        let file = File::create_new(&path).map_err(StoreError::io("write", told))?;
+        let stream = StreamFile::new(file, told, family, schema)?;
         let kind = Kind::Segment(Box::new(stream));
         let writer = FlowWriter {
-            path: path.clone(),
+            path: told.clone(),
             kind,
         };
         Ok((path, writer))
@@ -127,13 +134,15 @@ impl NewDataset {
         let mut name = SegmentName::new(0, family, start_us);
         let is_one_hour = start_us.div_euclid(HOUR_US) == last_us.div_euclid(HOUR_US);
         let (path, file) = loop {
-            let mut path = self.temporary.join(name.final_path(format.extension()));
+            let mut path = name.final_path(format.extension());
             if !is_one_hour {
                 let stem = path.file_stem().unwrap_or_default().to_string_lossy();
                 path.set_file_name(format!("{stem}-on.{}", format.extension()));
             }
-            files::make_parent(&path)?;
-            match File::create_new(&path) {
+            let (place, path) = (self.temporary.join(&path), self.target.join(path));
+            files::make_parent(&place).map_err(|error| self.told(error))?;
+            match File::create_new(&place) {
+                // Errors call it by the name that it is to have.
                 Ok(file) => break (path, file),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     name = name.bump();
@@ -159,6 +168,14 @@ impl NewDataset {
     /// # Errors
     /// Something stands there by now, or it cannot be moved.
     pub fn finish(self, schema: &Schema) -> Result<(), StoreError> {
+        self.moved(schema).map_err(|error| self.told(error))
+    }
+
+    fn told(&self, error: StoreError) -> StoreError {
+        error.of_target(&self.temporary, &self.target)
+    }
+
+    fn moved(&self, schema: &Schema) -> Result<(), StoreError> {
         refuse_taken(&self.target, &self.target)?;
         views::write_views_of(&self.temporary, &self.target, schema)?;
         for name in [SCRATCH, LOCK] {
@@ -183,6 +200,7 @@ impl Drop for NewDataset {
 
 /// A file of flows in the making, of a [`NewDataset`].
 pub struct FlowWriter {
+    /// What errors call it.
     path: PathBuf,
     kind: Kind,
 }

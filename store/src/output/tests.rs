@@ -210,6 +210,38 @@ fn the_name_of_a_file_of_several_hours_promises_none() {
 }
 
 #[test]
+fn errors_tell_the_place_that_was_named() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let target = dir.path().canonicalize().expect("is there").join("flows");
+    let schema = FlowSchema::default().arrow_all();
+    // A file is in the way of the hidden folder; then of a folder in it.
+    let temporary = files::temporary_path(&target);
+    fs::write(&temporary, "").expect("writes");
+    let error = NewDataset::create(&target).expect_err("a file is in the way");
+    let begins = format!("cannot make {}: ", target.display());
+    assert!(error.to_string().starts_with(&begins), "{error}");
+
+    fs::remove_file(&temporary).expect("removes");
+    let dataset = NewDataset::create(&target).expect("begins");
+    fs::write(temporary.join("family=ipv4"), "").expect("writes");
+    let error = dataset.flow_file(Family::Ipv4, 0..=0, &schema, FileFormat::Segment);
+    let error = error.err().expect("a file is in the way").to_string();
+    let begins = format!(
+        "cannot make {}/family=ipv4/date=1970-01-01",
+        target.display()
+    );
+    assert!(error.starts_with(&begins), "{error}");
+
+    fs::remove_dir_all(dataset.scratch()).expect("removes");
+    let error = dataset.scratch_segment(1, Family::Ipv4, &schema).err();
+    let error = error.expect("its folder has gone").to_string();
+    let begins = format!("cannot write {}: ", target.display());
+    assert!(error.starts_with(&begins), "{error}");
+    let error = dataset.finish(&schema).expect_err("a folder has gone");
+    assert!(!error.to_string().contains(".flows.tmp"), "{error}");
+}
+
+#[test]
 fn something_in_the_way_is_named() {
     let dir = tempfile::tempdir().expect("temporary folder");
     let file = dir.path().join("file");
