@@ -413,7 +413,7 @@ impl Run<'_> {
         }
         let mut found = Found::default();
         for matcher in matchers {
-            let (removed, of_worker) = matcher.finish(&lists);
+            let (removed, of_worker) = matcher.finish(&lists, &self.fates);
             found.add(of_worker);
             self.fates.remove(&removed);
             self.memory.give(removed.bytes());

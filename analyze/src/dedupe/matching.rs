@@ -33,21 +33,22 @@ pub(super) struct Matcher {
     flows: Flows,
     groups: Groups,
     seen: Vec<u32>,
-    /// Rows that are to be removed.
-    pending: Vec<Pending>,
+    pending: Pending,
     removed: Removed,
     open: OpenChunk,
     found: Found,
 }
 
-/// So many rows are removed at once: what is known of them is in no cache, and can be waited for together.
+/// What becomes of so many rows is noted at once: that is in no cache, and can be waited for together.
 const PENDING: usize = 1024;
 
-/// A row that is to be removed.
+/// What became of rows, to be noted.
+#[derive(Default)]
 struct Pending {
-    row: u64,
-    /// The exporters of the row that stays and of this one.
-    pair: (u32, u32),
+    /// Rows that are removed, with the exporters of the one that stays and of this one.
+    removed: Vec<(u64, (u32, u32))>,
+    /// Rows that stay, with the list of those who saw them.
+    kept: Vec<(u64, u32)>,
 }
 
 /// What was found.
@@ -119,7 +120,7 @@ impl Matcher {
             flows: Flows::default(),
             groups: Groups::default(),
             seen: Vec::new(),
-            pending: Vec::with_capacity(PENDING),
+            pending: Pending::default(),
             removed,
             open: OpenChunk::default(),
             found: Found::default(),
@@ -232,36 +233,38 @@ impl Matcher {
             let list = list.ok_or(AnalyzeError::Texts {
                 bytes: u32::MAX as usize,
             })?;
-            by.fates.keep(keeper.row, list);
+            self.pending.kept.push((keeper.row, list));
         }
         let keeper = exporter(keeper);
         for (place, flow) in flows().enumerate() {
             if place != kept {
-                self.pending.push(Pending {
-                    row: flow.row,
-                    pair: (keeper, exporter(flow)),
-                });
+                let pair = (keeper, exporter(flow));
+                self.pending.removed.push((flow.row, pair));
             }
         }
         self.found.groups += 1;
-        if self.pending.len() >= PENDING {
-            self.remove_pending();
+        // Of each group, one row at least is removed.
+        if self.pending.removed.len() >= PENDING {
+            self.note_pending(by.fates);
         }
         Ok(())
     }
 
-    fn remove_pending(&mut self) {
-        for pending in &self.pending {
-            self.removed.add(pending.row);
+    fn note_pending(&mut self, fates: &Fates) {
+        for &(row, _) in &self.pending.removed {
+            self.removed.add(row);
         }
-        for pending in self.pending.drain(..) {
-            *self.found.removed.entry(pending.pair).or_default() += 1;
+        for (_, pair) in self.pending.removed.drain(..) {
+            *self.found.removed.entry(pair).or_default() += 1;
+        }
+        for (row, list) in self.pending.kept.drain(..) {
+            fates.keep(row, list);
         }
     }
 
     /// What it has found, once all is visited.
-    pub(super) fn finish(mut self, lists: &Lists) -> (Removed, Found) {
-        self.remove_pending();
+    pub(super) fn finish(mut self, lists: &Lists, fates: &Fates) -> (Removed, Found) {
+        self.note_pending(fates);
         lists.close(&mut self.open);
         (self.removed, self.found)
     }
