@@ -43,7 +43,7 @@ use lists::{AllLists, Lists};
 use matching::{Found, Matcher, Matching};
 use merge::{Merge, Written};
 use origins::Names;
-use pack::{FACT_WORDS, Packed, Packer};
+use pack::{FACT_WORDS, Packer};
 use plan::{Part, Slice, Span};
 pub use report::{DedupeReport, Pair};
 use rules::Preference;
@@ -215,7 +215,7 @@ fn place_of(family: Family) -> usize {
 struct Reader<'a> {
     writers: ByFamily<Option<RowWriter<'a>>>,
     known: origins::Known,
-    packed: Packed,
+    apart: Vec<bool>,
     spans: ByFamily<Vec<Span>>,
     passed_over: u64,
 }
@@ -293,7 +293,7 @@ impl Run<'_> {
                 .each_ref()
                 .map(|store| Some(store.as_ref()?.writer())),
             known: origins::Known::default(),
-            packed: Packed::default(),
+            apart: Vec::new(),
             spans: Default::default(),
             passed_over: 0,
         });
@@ -365,14 +365,15 @@ impl Run<'_> {
             path: batch.path,
         };
         let first_row = self.bases[batch.file] + batch.first_row;
-        packer.pack(
+        let compared = packer.pack(
             &batch.rows,
             first_row,
             &mut reader.known,
-            &mut reader.packed,
+            &mut reader.apart,
+            &mut writer.room(batch.rows.num_rows()),
         )?;
-        reader.passed_over += reader.packed.passed_over;
-        writer.columns(&reader.packed.words)
+        reader.passed_over += rows - compared as u64;
+        writer.take(compared)
     }
 
     fn group(

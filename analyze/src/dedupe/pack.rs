@@ -77,13 +77,10 @@ pub(super) fn columns(layout: &KeyLayout) -> Vec<&str> {
 }
 
 /// Rows of words, column by column.
-#[derive(Default)]
-pub(super) struct Packed {
-    pub(super) words: Vec<Vec<u64>>,
+struct Packed<'a, 'w> {
+    words: &'a mut [&'w mut [u64]],
     /// Rows that are not compared with others.
-    apart: Vec<bool>,
-    /// Rows of the batch that were not compared.
-    pub(super) passed_over: u64,
+    apart: &'a mut Vec<bool>,
 }
 
 /// What a batch is packed by.
@@ -96,34 +93,33 @@ pub(super) struct Packer<'a> {
 }
 
 impl Packer<'_> {
-    /// Packs the rows of `batch`, the first of which has the number `first_row`.
+    /// Packs the rows of `batch`, the first of which has the number `first_row`, into `words`, which have
+    /// room for them; how many rows there are then: those that are compared.
     pub(super) fn pack(
         &self,
         batch: &RecordBatch,
         first_row: u64,
         known: &mut Known,
-        packed: &mut Packed,
-    ) -> Result<(), AnalyzeError> {
-        let rows = batch.num_rows();
+        apart: &mut Vec<bool>,
+        words: &mut [&mut [u64]],
+    ) -> Result<usize, AnalyzeError> {
         let key_words = self.layout.words;
-        packed.words.resize_with(key_words + FACT_WORDS, Vec::new);
-        for (place, word) in packed.words.iter_mut().enumerate() {
-            word.resize(rows, 0);
+        for (place, word) in words.iter_mut().enumerate() {
             // The others are overwritten.
             if place < key_words || place >= key_words + TOLD {
                 word.fill(0);
             }
         }
-        packed.apart.clear();
-        packed.apart.resize(rows, false);
-        self.key(batch, packed)?;
-        self.facts(batch, packed)?;
-        self.told(batch, known, packed)?;
+        apart.clear();
+        apart.resize(batch.num_rows(), false);
+        let mut packed = Packed { words, apart };
+        self.key(batch, &mut packed)?;
+        self.facts(batch, &mut packed)?;
+        self.told(batch, known, &mut packed)?;
         for (word, row) in packed.words[key_words + ROW].iter_mut().zip(first_row..) {
             *word |= row;
         }
-        packed.leave_out_apart();
-        Ok(())
+        Ok(packed.leave_out_apart())
     }
 
     fn array<'b>(
@@ -146,7 +142,7 @@ impl Packer<'_> {
             .map(|array| array.as_primitive()))
     }
 
-    fn key(&self, batch: &RecordBatch, packed: &mut Packed) -> Result<(), AnalyzeError> {
+    fn key(&self, batch: &RecordBatch, packed: &mut Packed<'_, '_>) -> Result<(), AnalyzeError> {
         let rows = batch.num_rows();
         // Until some column of the key has a value.
         packed.apart.fill(true);
@@ -158,7 +154,7 @@ impl Packer<'_> {
                 nulls.iter_mut().for_each(|word| *word |= null);
                 continue;
             };
-            let Packed { words, apart, .. } = packed;
+            let Packed { words, apart } = packed;
             put_values(
                 array,
                 field.width,
@@ -187,7 +183,7 @@ impl Packer<'_> {
 
     /// Some exporters tell the type and code of ICMP in elements of their own, and others in the
     /// destination port: here they all do.
-    fn icmp(&self, batch: &RecordBatch, packed: &mut Packed) -> Result<(), AnalyzeError> {
+    fn icmp(&self, batch: &RecordBatch, packed: &mut Packed<'_, '_>) -> Result<(), AnalyzeError> {
         const ICMP: [u8; 2] = [1, 58];
         let find = |name| self.layout.fields.iter().find(|field| field.column == name);
         let protocols: Option<&PrimitiveArray<UInt8Type>> =
@@ -212,12 +208,12 @@ impl Packer<'_> {
                 continue;
             }
             if let Some(port) = find("src_port") {
-                erase(&mut packed.words, port.word, port.shift, port.width, row);
+                erase(packed.words, port.word, port.shift, port.width, row);
                 packed.words[port.null_word][row] |= 1 << port.null_shift;
             }
             if let Some((port, kind)) = find("dst_port").zip(value(types, row)) {
                 let code = value(codes, row).unwrap_or(0);
-                erase(&mut packed.words, port.word, port.shift, port.width, row);
+                erase(packed.words, port.word, port.shift, port.width, row);
                 let told = u64::from(u16::from_be_bytes([kind, code]));
                 packed.words[port.word][row] |= told << port.shift;
                 packed.words[port.null_word][row] &= !(1 << port.null_shift);
@@ -226,14 +222,14 @@ impl Packer<'_> {
         Ok(())
     }
 
-    fn facts(&self, batch: &RecordBatch, packed: &mut Packed) -> Result<(), AnalyzeError> {
+    fn facts(&self, batch: &RecordBatch, packed: &mut Packed<'_, '_>) -> Result<(), AnalyzeError> {
         let key_words = self.layout.words;
         let counter = |name| self.primitive::<UInt64Type>(batch, name, ColumnType::U64);
         let time =
             |name| self.primitive::<TimestampMicrosecondType>(batch, name, ColumnType::Timestamp);
         let (packets, bytes) = (counter("packets")?, counter("bytes")?);
         let (received, first, last) = (time("received")?, time("first")?, time("last")?);
-        let Packed { words, apart, .. } = packed;
+        let Packed { words, apart } = packed;
         let Some(([packets_to, bytes_to, first_to, duration_to, _, flags], [])) =
             words[key_words..].split_first_chunk_mut::<FACT_WORDS>()
         else {
@@ -254,7 +250,7 @@ impl Packer<'_> {
                     value as u64
                 });
                 for ((duration, first), flags) in
-                    duration_to.iter_mut().zip(&*first_to).zip(&*flags)
+                    duration_to.iter_mut().zip(&**first_to).zip(&**flags)
                 {
                     let ends = (*duration as i64).saturating_sub(*first as i64);
                     // Clocks that are set back make no flow shorter than nothing.
@@ -278,7 +274,7 @@ impl Packer<'_> {
             }
         }
         if self.events_apart {
-            for (apart, flags) in apart.iter_mut().zip(&*flags) {
+            for (apart, flags) in apart.iter_mut().zip(&**flags) {
                 *apart |= flags & NO_PACKETS != 0 && flags & NO_BYTES != 0;
             }
         }
@@ -290,9 +286,9 @@ impl Packer<'_> {
         &self,
         batch: &RecordBatch,
         known: &mut Known,
-        packed: &mut Packed,
+        packed: &mut Packed<'_, '_>,
     ) -> Result<(), AnalyzeError> {
-        let told = &mut packed.words[self.layout.words + TOLD];
+        let told = &mut *packed.words[self.layout.words + TOLD];
         for name in DIGEST {
             if let Some(array) = batch.column_by_name(name) {
                 digest(array, told);
@@ -376,17 +372,19 @@ impl Packer<'_> {
     }
 }
 
-impl Packed {
-    fn leave_out_apart(&mut self) {
-        let apart = self.apart.iter().filter(|&&apart| apart).count();
-        self.passed_over = apart as u64;
-        if apart == 0 {
-            return;
+impl Packed<'_, '_> {
+    /// How many rows are left.
+    fn leave_out_apart(self) -> usize {
+        let left = self.apart.iter().filter(|&&apart| !apart).count();
+        if left < self.apart.len() {
+            for word in self.words {
+                let rows = self.apart.iter().zip(0..).filter(|(apart, _)| !**apart);
+                for (to, (_, row)) in rows.enumerate() {
+                    word[to] = word[row];
+                }
+            }
         }
-        for word in &mut self.words {
-            let mut apart = self.apart.iter();
-            word.retain(|_| apart.next() == Some(&false));
-        }
+        left
     }
 }
 

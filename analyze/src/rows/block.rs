@@ -16,7 +16,7 @@ pub(super) struct Block {
 
 impl Block {
     /// Spreads rows that stand column by column, whose hashes these are: fewer than 2³².
-    pub(super) fn spread(columns: &[Vec<u64>], hashes: &[u64], by: Spread) -> Self {
+    pub(super) fn spread(columns: &[&[u64]], hashes: &[u64], by: Spread) -> Self {
         let mut starts = vec![0; by.partitions() + 1].into_boxed_slice();
         for &hash in hashes {
             starts[by.partition_of(hash) + 1] += 1;
@@ -64,7 +64,7 @@ pub(super) fn block_rows(shape: Shape, bytes: usize) -> usize {
 }
 
 /// Puts each row of `columns` at its place among the rows of `to`.
-fn put(columns: &[Vec<u64>], places: &[u32], to: &mut [u64]) {
+fn put(columns: &[&[u64]], places: &[u32], to: &mut [u64]) {
     // The rows that are usual are copied by code that knows how long they are: it takes half the time.
     match columns.len() {
         6 => put_fixed::<6>(columns, places, to),
@@ -85,7 +85,7 @@ fn put(columns: &[Vec<u64>], places: &[u32], to: &mut [u64]) {
     }
 }
 
-fn put_fixed<const N: usize>(columns: &[Vec<u64>], places: &[u32], to: &mut [u64]) {
+fn put_fixed<const N: usize>(columns: &[&[u64]], places: &[u32], to: &mut [u64]) {
     let columns: [&[u64]; N] = std::array::from_fn(|column| &columns[column][..places.len()]);
     let (rows, _) = to.as_chunks_mut::<N>();
     for (row, &place) in places.iter().enumerate() {
@@ -109,7 +109,8 @@ mod tests {
                 .map(|column| (0..1000).map(|row| row << 8 | column).collect())
                 .collect();
             let hashes: Vec<u64> = columns[0].iter().map(|&n| hash(&[n], SPREAD)).collect();
-            let block = Block::spread(&columns, &hashes, by);
+            let slices: Vec<&[u64]> = columns.iter().map(Vec::as_slice).collect();
+            let block = Block::spread(&slices, &hashes, by);
             assert_eq!(block.bytes(), 8 * 1000 * width as usize);
             for partition in 0..by.partitions() {
                 let rows = (0..1000).filter(|&row| by.partition_of(hashes[row]) == partition);

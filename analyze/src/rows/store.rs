@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::block::{Block, block_rows};
-use super::hash::{SPREAD, hash, hash_columns};
+use super::hash::{SPREAD, hash_columns};
 use super::{Extent, Memory, Shape, Spill, Spread};
 use crate::error::AnalyzeError;
 use crate::scan::Control;
@@ -245,51 +245,56 @@ impl Whole<'_> {
 pub(crate) struct RowWriter<'a> {
     store: &'a RowStore<'a>,
     block_rows: usize,
-    /// Rows that wait to be spread, column by column, and their hashes.
+    /// Rows that wait to be spread, column by column, and room for more.
     columns: Vec<Vec<u64>>,
+    /// The hashes of those that wait.
     hashes: Vec<u64>,
 }
 
 impl RowWriter<'_> {
-    /// Adds rows that stand column by column: as many columns as a row has words.
+    /// Room for some rows, column by column, with whatever was in it. They are added by
+    /// [`take`](Self::take).
+    pub(crate) fn room(&mut self, rows: usize) -> Vec<&mut [u64]> {
+        let waiting = self.hashes.len();
+        let mut room = Vec::with_capacity(self.columns.len());
+        for column in &mut self.columns {
+            if column.len() < waiting + rows {
+                column.resize(waiting + rows, 0);
+            }
+            room.push(&mut column[waiting..waiting + rows]);
+        }
+        room
+    }
+
+    /// Adds the first so many rows of the room that was asked for last.
     ///
     /// # Errors
     /// Rows could not be put aside.
-    pub(crate) fn columns(&mut self, columns: &[Vec<u64>]) -> Result<(), AnalyzeError> {
-        let rows = columns.first().map_or(0, Vec::len);
-        let mut start = 0;
-        while start < rows {
-            let waiting = self.hashes.len();
-            let end = rows.min(start + self.block_rows - waiting);
-            for (to, column) in self.columns.iter_mut().zip(columns) {
-                to.extend_from_slice(&column[start..end]);
-            }
-            let key = &columns[..self.store.shape.key_words];
-            let key = key.iter().map(|column| &column[start..end]);
-            self.hashes.resize(waiting + end - start, 0);
-            hash_columns(key, SPREAD, &mut self.hashes[waiting..]);
-            start = end;
-            if self.hashes.len() >= self.block_rows {
-                self.spread()?;
-            }
+    pub(crate) fn take(&mut self, rows: usize) -> Result<(), AnalyzeError> {
+        let waiting = self.hashes.len();
+        self.hashes.resize(waiting + rows, 0);
+        let key = &self.columns[..self.store.shape.key_words];
+        let key = key.iter().map(|column| &column[waiting..waiting + rows]);
+        hash_columns(key, SPREAD, &mut self.hashes[waiting..]);
+        match self.hashes.len() >= self.block_rows {
+            true => self.spread(),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// Adds rows that stand one behind the other.
-    ///
-    /// # Errors
-    /// As for [`columns`](Self::columns).
     fn rows(&mut self, rows: &[u64]) -> Result<(), AnalyzeError> {
-        for row in rows.chunks_exact(self.store.shape.words) {
-            for (to, &word) in self.columns.iter_mut().zip(row) {
-                to.push(word);
+        let width = self.store.shape.words;
+        for rows in rows.chunks(width * self.block_rows) {
+            let count = rows.len() / width;
+            for (place, column) in self.room(count).into_iter().enumerate() {
+                let words = rows.iter().skip(place).step_by(width);
+                column
+                    .iter_mut()
+                    .zip(words)
+                    .for_each(|(to, &word)| *to = word);
             }
-            let hash = hash(&row[..self.store.shape.key_words], SPREAD);
-            self.hashes.push(hash);
-            if self.hashes.len() >= self.block_rows {
-                self.spread()?;
-            }
+            self.take(count)?;
         }
         Ok(())
     }
@@ -297,7 +302,7 @@ impl RowWriter<'_> {
     /// Hands over what is left. To be called when all is written.
     ///
     /// # Errors
-    /// As for [`columns`](Self::columns).
+    /// Rows could not be put aside.
     pub(crate) fn finish(mut self) -> Result<(), AnalyzeError> {
         match self.hashes.is_empty() {
             true => Ok(()),
@@ -306,8 +311,9 @@ impl RowWriter<'_> {
     }
 
     fn spread(&mut self) -> Result<(), AnalyzeError> {
-        let block = Block::spread(&self.columns, &self.hashes, self.store.by);
-        self.columns.iter_mut().for_each(Vec::clear);
+        let columns = self.columns.iter();
+        let columns: Vec<&[u64]> = columns.map(|all| &all[..self.hashes.len()]).collect();
+        let block = Block::spread(&columns, &self.hashes, self.store.by);
         self.hashes.clear();
         self.store.add(block)
     }

@@ -38,7 +38,7 @@ pub(super) fn copy<T: ArrowPrimitiveType>(
     }
 }
 
-pub(super) fn erase(words: &mut [Vec<u64>], word: usize, shift: u32, width: Width, row: usize) {
+pub(super) fn erase(words: &mut [&mut [u64]], word: usize, shift: u32, width: Width, row: usize) {
     match width {
         Width::Wide => {
             words[word][row] = 0;
@@ -65,7 +65,7 @@ pub(super) fn put_values(
     width: Width,
     shift: u32,
     word: usize,
-    words: &mut [Vec<u64>],
+    words: &mut [&mut [u64]],
     names: &Names,
 ) -> Result<(), AnalyzeError> {
     if width == Width::Wide {
@@ -78,7 +78,7 @@ pub(super) fn put_values(
         }
         return Ok(());
     }
-    let to = words[word].as_mut_slice();
+    let to = &mut *words[word];
     match array.data_type() {
         DataType::UInt8 => put(
             array.as_primitive::<UInt8Type>().values(),

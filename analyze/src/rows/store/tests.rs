@@ -24,7 +24,10 @@ fn write(store: &RowStore<'_>, keys: u64, count: u64) {
                 writer.rows(rows.as_flattened())?;
             } else {
                 let columns = [0, 1, 2, 3].map(|c| rows.iter().map(|r| r[c]).collect::<Vec<_>>());
-                writer.columns(&columns)?;
+                for (to, column) in writer.room(rows.len() + 3).into_iter().zip(&columns) {
+                    to[..rows.len()].copy_from_slice(column);
+                }
+                writer.take(rows.len())?;
             }
         }
         Ok(())
