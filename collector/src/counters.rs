@@ -3,8 +3,18 @@
 pub use forebay_store::Scope;
 
 /// Counts by reason. There are few reasons, and most exporters never give one.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Reasons(Vec<(Scope, &'static str, u64)>);
+
+impl PartialEq for Reasons {
+    /// Whichever came first.
+    fn eq(&self, other: &Self) -> bool {
+        let has = |(scope, reason, count)| other.count(scope, reason) == count;
+        self.0.len() == other.0.len() && self.iter().all(has)
+    }
+}
+
+impl Eq for Reasons {}
 
 impl Reasons {
     /// Counts `count` more for a reason.
@@ -154,6 +164,22 @@ mod tests {
         assert_eq!(later.since(&earlier), more);
         assert_eq!(later.reasons.count(Scope::Set, "set_too_long"), 5);
         assert_eq!(later.reasons.total(Scope::Datagram), 1);
+    }
+
+    #[test]
+    fn reasons_are_equal_whichever_came_first() {
+        let reasons = |counts: &[(&'static str, u64)]| {
+            let mut reasons = Reasons::default();
+            for &(reason, count) in counts {
+                reasons.add(Scope::Set, reason, count);
+            }
+            reasons
+        };
+        let both = reasons(&[("a", 1), ("b", 2)]);
+        assert_eq!(both, reasons(&[("b", 2), ("a", 1)]));
+        assert_ne!(both, reasons(&[("b", 1), ("a", 2)]));
+        assert_ne!(both, reasons(&[("a", 1)]));
+        assert_ne!(both, reasons(&[("a", 1), ("b", 2), ("c", 1)]));
     }
 
     #[test]
