@@ -310,6 +310,7 @@ impl Decoder {
         let mut templates = std::mem::take(&mut self.new_templates);
         let (session, domain) = self.sessions.both(index);
         let index_of_domain = session.domain;
+        let now_us = domain.last_us;
         let key = session.key;
         if !domain.waiting.is_empty() {
             templates.sort_unstable();
@@ -335,8 +336,7 @@ impl Decoder {
                 // It may be an hour's or a minute's first: the rows belong where it was received,
                 // but that window may be written already, so they go with those of now. Where the clock
                 // went back, it was received later than now.
-                let received_us = set.received_us.min(self.window.end - 1);
-                let received_us = received_us.max(self.window.start);
+                let received_us = set.received_us.min(now_us).max(self.window.start);
                 let WaitingSet { port, export, .. } = set;
                 let context = Context {
                     received_us,
