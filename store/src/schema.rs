@@ -218,6 +218,19 @@ const REQUIRED: [ColumnId; 5] = [
     columns::EXPORT_VERSION,
 ];
 
+/// Whether every row has a value of the column of that name.
+pub(crate) fn is_required(name: &str) -> bool {
+    let named = |column: &ColumnId| {
+        columns::STANDARD
+            .get(usize::from(column.0))
+            .map(|(name, _)| *name)
+    };
+    REQUIRED
+        .iter()
+        .filter_map(named)
+        .any(|required| required == name)
+}
+
 /// Why a configured column cannot be added.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ColumnError {

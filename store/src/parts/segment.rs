@@ -23,6 +23,7 @@ use arrow_schema::{ArrowError, DataType, Schema, SchemaRef};
 use super::FlowPart;
 use crate::error::StoreError;
 use crate::read::not_flows;
+use crate::schema::is_required;
 
 /// A part ends with the batch that fills it.
 const PART_ROWS: u64 = 1 << 17;
@@ -33,6 +34,12 @@ const CONTINUATION: [u8; 4] = [0xff; 4];
 /// Longer messages are not read: a length is soon written, and memory would have to hold it.
 const BODY_BYTES_MAX: u64 = 1 << 31;
 const METADATA_BYTES_MAX: u64 = 1 << 28;
+/// Nor are batches that claim more rows: a claim is soon written, too, and columns without values take no room.
+const BATCH_ROWS_MAX: u64 = 1 << 22;
+/// Nor schemas of more columns.
+const FIELDS_MAX: usize = 1024;
+/// So many buffers are looked at for one that is free.
+const BUFFERS_MAX: usize = 64;
 /// What is read along between two columns, rather than read apart.
 const GAP_BYTES: u64 = 4096;
 
@@ -88,7 +95,7 @@ impl SegmentIndex {
     /// Also returns the end of the last whole batch.
     fn walk(walk: &mut Walk<'_>) -> io::Result<(Option<Self>, u64)> {
         let schema = match walk.next()? {
-            Next::Schema(schema) => Arc::new(schema),
+            Next::Schema(schema) if schema.fields().len() <= FIELDS_MAX => Arc::new(schema),
             _ => return Ok((None, 0)),
         };
         let mut index = Self {
@@ -284,7 +291,8 @@ impl Walk<'_> {
 
 fn kind_of(message: arrow_ipc::Message<'_>) -> Option<MessageKind> {
     if let Some(batch) = message.header_as_record_batch() {
-        let rows = u64::try_from(batch.length()).ok()?;
+        let rows = u64::try_from(batch.length()).ok();
+        let rows = rows.filter(|&rows| rows <= BATCH_ROWS_MAX)?;
         return Some(MessageKind::Batch { rows });
     }
     let dictionary = message.header_as_dictionary_batch()?;
@@ -319,8 +327,8 @@ impl BatchMemory {
                 continue;
             }
             match buffer.into_mutable() {
-                Ok(free) if free.capacity() >= length => found = Some(free),
-                // What is too short is of no use any more.
+                Ok(free) if (length..=4 * length).contains(&free.capacity()) => found = Some(free),
+                // What is too short is of no use any more, and what is far too long would be wasted on this.
                 Ok(_) => {}
                 Err(in_use) => self.0.push(in_use),
             }
@@ -330,6 +338,14 @@ impl BatchMemory {
         let mut memory = found.unwrap_or_else(new);
         memory.resize(length, 0);
         memory
+    }
+
+    /// Keeps in mind what a batch is in.
+    fn keep(&mut self, body: Buffer) {
+        if self.0.len() >= BUFFERS_MAX {
+            self.0.remove(0);
+        }
+        self.0.push(body);
     }
 }
 
@@ -385,7 +401,7 @@ impl SegmentPartReader<'_> {
                         projection,
                         &metadata.version(),
                     )?;
-                    memory.0.push(body);
+                    memory.keep(body);
                     if batch.num_rows() > 0 {
                         return Ok(Some(batch));
                     }
@@ -434,7 +450,8 @@ fn wanted(
             return all();
         };
         for buffer in buffers.by_ref().take(count) {
-            if !projection.contains(&place) {
+            // They are in order.
+            if projection.binary_search(&place).is_err() {
                 continue;
             }
             let start = u64::try_from(buffer.offset()).unwrap_or(u64::MAX);
@@ -451,14 +468,14 @@ fn wanted(
     ranges
 }
 
-/// The columns of a batch that have a value; `None` where there are types that flow files have not.
+/// The columns of a batch that have a value, and those that every row has; `None` where there are types that flow files have not.
 fn present(schema: &Schema, batch: arrow_ipc::RecordBatch<'_>) -> Option<Vec<usize>> {
     let mut nodes = batch.nodes()?.iter();
     let mut present = Vec::new();
     for (place, field) in schema.fields().iter().enumerate() {
         let (count, _) = shape(field.data_type())?;
         let column = nodes.next()?;
-        if column.null_count() < column.length() {
+        if column.null_count() < column.length() || is_required(field.name()) {
             present.push(place);
         }
         // Those of the values of lists.
