@@ -109,7 +109,9 @@ pub enum DedupeError {
         kind: String,
     },
     /// There is no memory for what becomes of each row.
-    #[error("there is no memory for {rows} rows, 4 bytes each: name fewer files")]
+    #[error(
+        "there is no memory to note what becomes of {rows} rows, up to 5 bytes each: name fewer files"
+    )]
     TooManyRows {
         /// The rows that the files claim to have.
         rows: u64,
@@ -165,6 +167,8 @@ pub fn dedupe(
         Some((dir, _)) => Some(NewDataset::create(dir)?),
         None => None,
     };
+    // Where nothing is compared, nothing becomes of rows.
+    let compared = options.key.as_ref().map_or(0, |_| inputs.rows());
     let memory = Memory::new(options.memory);
     let spill = Spill::new(options.temp.clone());
     let mut run = Run {
@@ -172,14 +176,12 @@ pub fn dedupe(
         control,
         memory: &memory,
         names: Names::new((memory.limit() / 8).max(NAMES_BYTES)),
-        fates: Fates::new(inputs.rows(), output.is_some()).ok_or(DedupeError::TooManyRows {
-            rows: inputs.rows(),
-        })?,
+        fates: Fates::new(compared, output.is_some())
+            .ok_or(DedupeError::TooManyRows { rows: compared })?,
         bases: bases(inputs.files()),
         report: DedupeReport::default(),
         lists: AllLists::default(),
     };
-    memory.take(run.fates.bytes());
     let spans = run.compare(inputs, &mut is_bad, &spill)?;
     skipped.extend_from_slice(inputs.skipped());
     run.report.spilled_bytes = spill.bytes();
@@ -189,7 +191,8 @@ pub fn dedupe(
         output.finish(&known.all(with_seen))?;
     }
     run.report.skipped = skipped;
-    run.report.peak_memory = memory.peak() as u64;
+    // What becomes of rows has no limit but their number: it is no reason to put rows aside.
+    run.report.peak_memory += (memory.peak() + run.fates.bytes()) as u64;
     Ok(run.report)
 }
 
@@ -345,7 +348,14 @@ impl Run<'_> {
             received.and_then(|array| array.as_primitive_opt::<TimestampMicrosecondType>());
         let times = received.map_or(&[] as &[i64], |received| received.values());
         let (Some(&least_us), Some(&greatest_us)) = (times.iter().min(), times.iter().max()) else {
-            return Ok(());
+            return Err(match rows {
+                0 => return Ok(()),
+                _ => StoreError::NotFlows {
+                    path: batch.path.to_owned(),
+                    reason: "there are rows without \"received\"".to_owned(),
+                },
+            }
+            .into());
         };
         reader.spans[place].push(Span {
             file: batch.file,
@@ -390,7 +400,7 @@ impl Run<'_> {
         for _ in 0..threads {
             let rows = self.fates.rows();
             let removed = Removed::none_of(rows).ok_or(DedupeError::TooManyRows { rows })?;
-            self.memory.take(removed.bytes());
+            self.report.peak_memory += removed.bytes() as u64;
             matchers.push(Matcher::new(removed));
         }
         for (store, layout) in stores.into_iter().zip(layouts) {
@@ -417,7 +427,6 @@ impl Run<'_> {
             let (removed, of_worker) = matcher.finish(&lists, &self.fates);
             found.add(of_worker);
             self.fates.remove(&removed);
-            self.memory.give(removed.bytes());
         }
         self.report.tell(found, &origins);
         self.lists = lists.finish();

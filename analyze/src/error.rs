@@ -38,6 +38,14 @@ pub enum AnalyzeError {
         /// The system's answer.
         source: io::Error,
     },
+    /// Rows that may be of one key are looked at together.
+    #[error(
+        "{rows} rows may be of one key, and so many cannot be compared: add columns to the key"
+    )]
+    OneKey {
+        /// How many there are.
+        rows: usize,
+    },
     /// Texts are kept in memory whatever comes, and there are too many.
     #[error(
         "more than {bytes} bytes of different texts in the columns asked for: allow more memory, or leave such columns out"

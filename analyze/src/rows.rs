@@ -1,9 +1,10 @@
 //! Rows of 64-bit words, in partitions by the hash of their keys.
 //!
-//! A worker writes rows into buffers of its own, one per partition, and hands full buffers over. Rows
-//! of one key are all in one partition, so partitions can be worked on side by side. Beyond the memory
-//! that is allowed, whole partitions go to a temporary file; one that does not fit in memory by itself is
-//! spread once more by other bits of the hash.
+//! Rows of one key are all in one partition, so partitions can be worked on side by side. A [`Scatter`]
+//! is one worker's buffers, one per partition, each handed over when it is full: for rows that are added
+//! up as they come. A [`RowStore`] keeps rows until all are there, in blocks that are spread as a whole;
+//! beyond the memory that is allowed, all of its blocks go to a temporary file. A partition that does not
+//! fit in memory by itself is spread once more by other bits of the hash.
 
 mod block;
 mod hash;

@@ -125,6 +125,9 @@ impl Groups {
                 true => head,
                 false => self.first_without(mine, head),
             };
+            if group != head {
+                group = self.past_dead(group, is_near);
+            }
             let (mut found, mut previous) = (NONE, NONE);
             // Whether all before this one hold the party.
             let mut all_hold = !rules.within;
@@ -184,6 +187,23 @@ impl Groups {
             (key, group) if key == self.key && group > head => group,
             _ => head,
         }
+    }
+
+    /// The first from `group` on that may take a row, or else the last. Who comes after goes there at once:
+    /// there are as many parties as exporters care to tell.
+    fn past_dead(&mut self, group: u32, is_near: impl Fn(u32) -> bool) -> u32 {
+        let is_dead = |groups: &Self, group: u32| {
+            groups.next[group as usize] != NONE && !is_near(groups.last[group as usize])
+        };
+        let mut alive = group;
+        while is_dead(self, alive) {
+            alive = self.next[alive as usize];
+        }
+        let mut dead = group;
+        while dead != alive {
+            dead = std::mem::replace(&mut self.next[dead as usize], alive);
+        }
+        alive
     }
 
     fn begin(&mut self, rows: usize) {

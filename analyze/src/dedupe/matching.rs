@@ -23,8 +23,15 @@ pub(super) struct Matching<'a> {
     pub(super) shape: Shape,
     /// The words of the key alone.
     pub(super) key_words: usize,
-    /// The rows of files that turned out to be damaged: they are none.
+    /// The rows of files that turned out to be damaged, in their order: they are none.
     pub(super) bad: &'a [Range<u64>],
+}
+
+impl Matching<'_> {
+    fn is_bad(&self, row: u64) -> bool {
+        let place = self.bad.partition_point(|rows| rows.end <= row);
+        self.bad.get(place).is_some_and(|rows| rows.contains(&row))
+    }
 }
 
 /// One worker's findings, and its tools.
@@ -130,6 +137,10 @@ impl Matcher {
     /// Finds the duplicates among `rows`, which hold all rows of each of their keys.
     pub(super) fn visit(&mut self, by: &Matching<'_>, rows: &[u64]) -> Result<(), AnalyzeError> {
         let width = by.shape.words;
+        let count = rows.len() / width;
+        if u32::try_from(count).is_err() {
+            return Err(AnalyzeError::OneKey { rows: count });
+        }
         let seed = secret();
         let hashes = rows
             .chunks_exact(width)
@@ -185,7 +196,7 @@ impl Matcher {
     ) -> Result<(), AnalyzeError> {
         let flows = rows
             .filter_map(|row| unpack(row, by.key_words))
-            .filter(|flow| !by.bad.iter().any(|rows| rows.contains(&flow.row)))
+            .filter(|flow| !by.is_bad(flow.row))
             .map(|mut flow| {
                 flow.origin = by.origins.place(flow.origin);
                 flow

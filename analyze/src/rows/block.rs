@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::{Shape, Spread};
+
 /// What is spread at once has room in a core's cache.
 const BLOCK_BYTES: usize = 1 << 20;
 

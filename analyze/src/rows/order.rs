@@ -13,7 +13,7 @@ pub(crate) struct HashOrder {
 
 impl HashOrder {
     /// Calls `found` with the places of the rows of each hash that several of `hashes` have, as far as its
-    /// high bits tell: those that a place leaves.
+    /// high bits tell: those that a place leaves. There may be 2³² − 1 of them at most.
     ///
     /// # Errors
     /// What `found` says; it is not called again then.
@@ -24,7 +24,7 @@ impl HashOrder {
     ) -> Result<(), E> {
         let place_bits = usize::BITS - hashes.len().leading_zeros();
         let places = (1_u64 << place_bits) - 1;
-        // A partition of more rows than 32 bits count does not fit in any memory.
+        // There are no more than 32 bits count: who calls this sees to that.
         let place = |entry: u64| (entry & places) as u32;
         self.entries.clear();
         let entries = hashes.zip(0..).map(|(hash, place)| hash & !places | place);

@@ -92,14 +92,18 @@ impl<'a> RowStore<'a> {
         if is_over { self.make_room() } else { Ok(()) }
     }
 
-    /// Puts aside all that is in memory.
+    /// Puts aside all that is in memory, unless that is little: where others take all the memory, this
+    /// store would put its rows aside one by one.
     fn make_room(&self) -> Result<(), AnalyzeError> {
         let _one_at_a_time = lock(&self.making_room);
-        if self.memory.used() <= self.memory.limit() {
+        let mut held = lock(&self.blocks);
+        let bytes: usize = held.iter().map(Block::bytes).sum();
+        let limit = self.memory.limit();
+        if held.is_empty() || self.memory.used() <= limit || bytes < limit / 8 {
             return Ok(());
         }
-        let blocks = std::mem::take(&mut *lock(&self.blocks));
-        let bytes: usize = blocks.iter().map(Block::bytes).sum();
+        let blocks = std::mem::take(&mut *held);
+        drop(held);
         let mut starts = Vec::with_capacity(self.by.partitions() + 1);
         let mut start = 0;
         let mut aside = self.spill.begin(bytes / 8)?;

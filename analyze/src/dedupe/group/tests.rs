@@ -253,3 +253,28 @@ fn how_far_back_a_row_is_compared_has_a_limit_that_is_counted() {
     groups.find(&sorted, &rules, &party);
     assert_eq!(groups.cut, 2 * u64::from(many) - LOOK_BACK as u64 - 1);
 }
+
+#[test]
+fn parties_that_come_late_do_not_pass_all_groups_that_are_over() {
+    // Two groups hold all parties; then one party begins one group after the other; then all come again.
+    // If each passed all of those groups by itself, this would not end.
+    let parties = 60_000_u32;
+    let at = |n: u32| i64::from(n) * 10_000_000;
+    let begin = (0..parties).flat_map(|party| [flow(0, party, 0), flow(0, party, 0)]);
+    let alone = (1..=2 * parties).map(|n| flow(at(n), 0, 0));
+    let again = (1..parties).map(|party| flow(at(2 * parties + party), party, 0));
+    let mut rows: Vec<Flow> = begin.chain(alone).chain(again).collect();
+    for (row, number) in rows.iter_mut().zip(0..) {
+        row.row = number;
+    }
+    let party: Vec<u32> = (0..parties).collect();
+    let mut groups = Groups::default();
+    groups.find(&rows, &Rules::default(), &party);
+    let mut several = 0;
+    let counted = groups.each_of_several(|members| {
+        several += members.len();
+        Ok::<_, ()>(())
+    });
+    assert_eq!(counted, Ok(()));
+    assert!(several > 0 && several < 2 * parties as usize + 1);
+}

@@ -116,3 +116,20 @@ fn an_interruption_ends_a_visit() {
     let result = store.visit(&control, vec![()], |(), _| Ok(()));
     assert!(matches!(result, Err(AnalyzeError::Stopped)));
 }
+
+#[test]
+fn where_others_take_all_memory_rows_are_not_put_aside_one_by_one() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let limit = 1 << 18;
+    let memory = Memory::new(MemoryLimit(limit));
+    let spill = Spill::new(dir.path().to_owned());
+    memory.take(2 * limit);
+    let store = RowStore::new(SHAPE, 2, &memory, &spill);
+    write(&store, 5000, 100_000);
+    let bytes = 32 * 100_000;
+    let runs = lock(&store.runs).len();
+    assert!((1..=bytes / (limit / 8) + 1).contains(&runs), "{runs}");
+    let (found, _) = visit(store);
+    assert_eq!(found, expected(5000, 100_000));
+    assert_eq!(memory.used(), 2 * limit);
+}
