@@ -143,8 +143,9 @@ pub(crate) fn run(flags: &Flags) -> Result<Outcome> {
     let mut inputs = Inputs::open(&paths, flags.limits.input_options()?, &control)?;
     let summary = match summary(flags, &schemas(&inputs)) {
         // It may be about a column that none of the files has.
-        Err(_) if !left_out.is_empty() => {
-            let others = Inputs::open(&left_out, flags.limits.input_options()?, &control)?;
+        Err(error) if !left_out.is_empty() => {
+            let others = Inputs::open(&left_out, flags.limits.input_options()?, &control);
+            let others = others.map_err(|_| error)?;
             summary(flags, &[schemas(&inputs), schemas(&others)].concat())?
         }
         summary => summary?,

@@ -188,12 +188,18 @@ fn lines_of(format: Format, batches: &[RecordBatch], names: &[&str]) -> Vec<Resu
         return Vec::new();
     };
     thread::scope(|scope| {
-        let aside = |batch| scope.spawn(move || lines(batch));
+        let aside = |batch| {
+            let aside = thread::Builder::new().spawn_scoped(scope, move || lines(batch));
+            // Where there are no more threads, this one does it.
+            aside.map_err(|_| batch)
+        };
         let others: Vec<_> = others.iter().map(aside).collect();
         let mut made = vec![lines(first)];
         for other in others {
-            let lines = other.join();
-            made.push(lines.unwrap_or_else(|panic| panic::resume_unwind(panic)));
+            made.push(match other.map(thread::ScopedJoinHandle::join) {
+                Ok(lines) => lines.unwrap_or_else(|panic| panic::resume_unwind(panic)),
+                Err(batch) => lines(batch),
+            });
         }
         made
     })
