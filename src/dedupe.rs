@@ -274,6 +274,9 @@ fn dedupe_inputs(
     json: bool,
 ) -> Result<Outcome> {
     let input_options = limits.input_options()?;
+    if let Some((output, _)) = &options.output {
+        refuse_within(output, inputs)?;
+    }
     let paths = find_inputs(inputs)?;
     let control = Arc::new(Control::default());
     end_by_signals(&control)?;
@@ -290,6 +293,32 @@ fn dedupe_inputs(
     tell_skipped(&done.skipped);
     report::write(&done, options, json)?;
     Ok(Outcome::Done)
+}
+
+/// Refuses an output below an input: who reads that folder again would count flows twice.
+fn refuse_within(output: &Path, inputs: &[String]) -> Result<(), WrongUsage> {
+    let Ok(output) = std::path::absolute(output) else {
+        return Ok(());
+    };
+    // As far as it is there, without links.
+    let there = |path: &'_ Path| {
+        let rest = output.strip_prefix(path).ok()?;
+        Some(path.canonicalize().ok()?.join(rest))
+    };
+    let Some(place) = output.ancestors().find_map(there) else {
+        return Ok(());
+    };
+    for input in inputs {
+        let folder = Path::new(input).canonicalize();
+        if folder.is_ok_and(|folder| place.starts_with(&folder) && place != folder) {
+            let what = format!(
+                "--output {} is within the input {input}, whose flows would count twice when it is read again: name a folder beside it",
+                output.display()
+            );
+            return Err(WrongUsage(what));
+        }
+    }
+    Ok(())
 }
 
 /// The exporters that a file names, an address per line, as flow files write them.

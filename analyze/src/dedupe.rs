@@ -183,7 +183,12 @@ pub fn dedupe(
         lists: AllLists::default(),
     };
     let spans = run.compare(inputs, &mut is_bad, &spill)?;
-    skipped.extend_from_slice(inputs.skipped());
+    // Of what was read before damage was found, nothing counts.
+    let none_taken = |file: &Skipped| Skipped {
+        rows_taken: 0,
+        ..file.clone()
+    };
+    skipped.extend(inputs.skipped().iter().map(none_taken));
     run.report.spilled_bytes = spill.bytes();
     if let (Some(output), Some((_, format))) = (output, &options.output) {
         let with_seen = options.key.is_some();

@@ -204,12 +204,17 @@ fn what_makes_no_sense_is_refused_in_one_line() {
     let folder = Folder::new();
     let (flows, ..) = dataset(&folder, "flows", 1);
     let output = folder.path("output");
+    let within = format!("{flows}/some/where");
     for (flags, told) in [
         (vec!["dedupe", &flows], "dedupe needs --output"),
         (vec!["merge", &flows], "merge needs --output"),
         (
             vec!["dedupe", "--output", &output, "--dry-run", &flows],
             "--dry-run",
+        ),
+        (
+            vec!["merge", "--output", &within, &flows],
+            "would count twice",
         ),
         (
             vec!["dedupe", "--dry-run", "--key=src_adr", &flows],
