@@ -35,6 +35,9 @@ pub(super) struct Groups {
     count: Vec<u32>,
     /// By group: the one that began next, of those that may still take a row.
     next: Vec<u32>,
+    /// The first and the last of these.
+    head: u32,
+    tail: u32,
     /// By group: what tells of many that they cannot be in it, or like a row of it.
     hints: Vec<Hint>,
     /// Whether each party has a bit of its own.
@@ -97,6 +100,33 @@ impl Hint {
     }
 }
 
+/// The rows that a row is compared with.
+#[derive(Clone, Copy)]
+struct Near<'a> {
+    flows: &'a [Flow],
+    /// The row's own place.
+    place: usize,
+    /// When the others begin at the earliest.
+    earliest: i64,
+}
+
+impl Near<'_> {
+    fn first(self) -> usize {
+        self.place.saturating_sub(LOOK_BACK)
+    }
+
+    fn holds(self, row: u32) -> bool {
+        let row = row as usize;
+        row >= self.first() && self.flows[row].first_us >= self.earliest
+    }
+
+    /// Whether there are more than it may be compared with.
+    fn is_cut(self) -> bool {
+        let before = self.first().checked_sub(1);
+        before.is_some_and(|before| self.flows[before].first_us >= self.earliest)
+    }
+}
+
 impl Groups {
     /// Groups `flows`, which are of one key and in canonical order. `party` tells of an origin to which
     /// exporter and domain it belongs.
@@ -111,99 +141,107 @@ impl Groups {
                 .copied()
                 .unwrap_or(0)
         };
-        // The groups that may take a row, in their order. One that may not any more is left out when it is
-        // met, but for the last: who stands on one that was left out comes from there to those behind it.
-        let (mut head, mut tail) = (NONE, NONE);
         for (place, flow) in flows.iter().enumerate() {
             let row = place as u32;
             let mine = party(row);
-            let earliest = flow.first_us.saturating_sub_unsigned(rules.start_delta_us);
-            let looked = place.saturating_sub(LOOK_BACK);
-            let is_near =
-                |other: u32| other as usize >= looked && flows[other as usize].first_us >= earliest;
-            let mut group = match rules.within {
-                true => head,
-                false => self.first_without(mine, head),
+            let near = Near {
+                flows,
+                place,
+                earliest: flow.first_us.saturating_sub_unsigned(rules.start_delta_us),
             };
-            if group != head {
-                group = self.past_dead(group, is_near);
-            }
-            let (mut found, mut previous) = (NONE, NONE);
-            // Whether all before this one hold the party.
-            let mut all_hold = !rules.within;
-            while group != NONE {
-                let next = self.next[group as usize];
-                if next != NONE && !is_near(self.last[group as usize]) {
-                    // Nor will any row to come be near it.
-                    if previous != NONE {
-                        self.next[previous as usize] = next;
-                    } else if group == head {
-                        head = next;
-                    }
-                    group = next;
-                    continue;
-                }
-                let holds = !rules.within && self.holds(group, mine, party);
-                if !holds {
-                    if all_hold {
-                        all_hold = false;
-                        self.free[mine as usize] = (self.key, group);
-                    }
-                    let may_be_like = self.hints[group as usize].may_be_like(flow, rules);
-                    let mut near = self.backwards(group).take_while(|&other| is_near(other));
-                    if may_be_like && near.any(|other| rules.alike(flow, &flows[other as usize])) {
-                        found = group;
-                        break;
-                    }
-                }
-                previous = group;
-                group = next;
-            }
-            if looked > 0 && flows[looked - 1].first_us >= earliest {
-                self.cut += 1;
-            }
-            if found == NONE {
-                match tail {
-                    NONE => head = row,
+            self.cut += u64::from(near.is_cut());
+            let group = self.group_for(near, mine, rules, party);
+            if group == row {
+                match self.tail {
+                    NONE => self.head = row,
                     tail => self.next[tail as usize] = row,
                 }
-                tail = row;
-                if all_hold {
-                    self.free[mine as usize] = (self.key, row);
-                }
+                self.tail = row;
             }
-            self.join(row, found, mine, party);
-            self.hints[self.of[place] as usize].add(mine, flow);
+            self.join(row, group, mine, party);
+            self.hints[group as usize].add(mine, flow);
         }
     }
 
+    /// The group of a row: the first of those near that has one like it and does not hold its party, or else
+    /// a new one, which is called as the row.
+    fn group_for(
+        &mut self,
+        near: Near<'_>,
+        mine: u32,
+        rules: &Rules,
+        party: impl Fn(u32) -> u32 + Copy,
+    ) -> u32 {
+        let flow = &near.flows[near.place];
+        let mut group = match rules.within {
+            true => self.head,
+            false => self.first_without(mine, near),
+        };
+        let mut previous = NONE;
+        // Whether all before this one hold the party.
+        let mut all_hold = !rules.within;
+        while group != NONE {
+            let next = self.next[group as usize];
+            if self.is_over(group, near) {
+                if previous != NONE {
+                    self.next[previous as usize] = next;
+                } else if group == self.head {
+                    self.head = next;
+                }
+                group = next;
+                continue;
+            }
+            if rules.within || !self.holds(group, mine, party) {
+                if all_hold {
+                    all_hold = false;
+                    self.free[mine as usize] = (self.key, group);
+                }
+                let may_be_like = self.hints[group as usize].may_be_like(flow, rules);
+                let mut rows = self.backwards(group).take_while(|&row| near.holds(row));
+                if may_be_like && rows.any(|row| rules.alike(flow, &near.flows[row as usize])) {
+                    return group;
+                }
+            }
+            previous = group;
+            group = next;
+        }
+        let row = near.place as u32;
+        if all_hold {
+            self.free[mine as usize] = (self.key, row);
+        }
+        row
+    }
+
+    /// Whether no row can join a group any more, this one or one to come. That is not said of the last:
+    /// who stands on one that was left out goes on from there to those that began later.
+    fn is_over(&self, group: u32, near: Near<'_>) -> bool {
+        self.next[group as usize] != NONE && !near.holds(self.last[group as usize])
+    }
+
     /// Where to look first for a group without that party. They are numbered in their order.
-    fn first_without(&mut self, party: u32, head: u32) -> u32 {
+    fn first_without(&mut self, party: u32, near: Near<'_>) -> u32 {
         let party = party as usize;
         if party >= self.free.len() {
             self.free.resize(party + 1, (0, NONE));
         }
         match self.free[party] {
-            (key, group) if key == self.key && group > head => group,
-            _ => head,
+            (key, group) if key == self.key && group > self.head => self.past_over(group, near),
+            _ => self.head,
         }
     }
 
     /// The first from `group` on that may take a row, or else the last. Who comes after goes there at once:
     /// there are as many parties as exporters care to tell.
-    fn past_dead(&mut self, group: u32, is_near: impl Fn(u32) -> bool) -> u32 {
-        let is_dead = |groups: &Self, group: u32| {
-            groups.next[group as usize] != NONE && !is_near(groups.last[group as usize])
-        };
-        let mut alive = group;
-        while is_dead(self, alive) {
-            alive = self.next[alive as usize];
+    fn past_over(&mut self, group: u32, near: Near<'_>) -> u32 {
+        let mut open = group;
+        while self.is_over(open, near) {
+            open = self.next[open as usize];
         }
-        let mut dead = group;
-        while dead != alive {
-            dead = std::mem::replace(&mut self.next[dead as usize], alive);
+        let mut over = group;
+        while over != open {
+            over = std::mem::replace(&mut self.next[over as usize], open);
         }
-        alive
+        open
     }
 
     fn begin(&mut self, rows: usize) {
@@ -220,13 +258,12 @@ impl Groups {
         self.hints.clear();
         self.hints.resize(rows, Hint::NOTHING);
         self.held.clear();
+        (self.head, self.tail) = (NONE, NONE);
         self.key += 1;
     }
 
     fn join(&mut self, row: u32, group: u32, mine: u32, party: impl Fn(u32) -> u32) {
-        let place = row as usize;
-        let group = if group == NONE { row } else { group };
-        let of = group as usize;
+        let (place, of) = (row as usize, group as usize);
         self.of[place] = group;
         if group == row {
             self.last[of] = row;
