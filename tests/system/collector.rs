@@ -1,5 +1,6 @@
 //! The collector as a process of its own.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -9,9 +10,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use forebay_replay::generate::Truth;
 use serde_json::Value;
 
-use crate::support::wait_for;
+use crate::support::{signal, wait_for};
 
 /// A collector at work. One that is dropped is killed.
 pub(crate) struct Collector {
@@ -155,9 +157,7 @@ impl Collector {
 
     /// Sends it a signal by name.
     pub(crate) fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.child.id());
-        let sent = Command::new("sh").args(["-c", &kill]).status();
-        assert!(sent.expect("sh starts").success(), "{kill}");
+        signal(&self.child, name);
     }
 
     /// Ends it as a service manager does.
@@ -226,6 +226,14 @@ pub(crate) fn collect(output: &Path, flags: &[&str]) -> std::process::Output {
         .expect("the collector starts")
 }
 
+/// Collects all of captures.
+#[track_caller]
+pub(crate) fn collect_whole(output: &Path, flags: &[&str]) {
+    let collected = collect(output, flags);
+    let log = String::from_utf8_lossy(&collected.stderr);
+    assert!(collected.status.success(), "{log}");
+}
+
 /// Generates a capture of so many flows and returns its path; beside it stands its truth.
 pub(crate) fn generate(folder: &Path, name: &str, flags: &[&str]) -> PathBuf {
     let path = folder.join(name);
@@ -238,6 +246,13 @@ pub(crate) fn generate(folder: &Path, name: &str, flags: &[&str]) -> PathBuf {
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{error}");
     path
+}
+
+/// What is true of a capture that was generated.
+pub(crate) fn truth_of(capture: &Path) -> Truth {
+    let told = format!("{}.truth.json", capture.display());
+    let truth = fs::read(&told).expect(&told);
+    serde_json::from_slice(&truth).expect(&told)
 }
 
 /// An address of loopback that nobody else asks for: tests run side by side, and a port that is free now may not be a

@@ -10,10 +10,10 @@ use libtest_mimic::Completion;
 use serde_json::{Value, json};
 
 use crate::Outcome;
-use crate::collector::{collect, generate};
+use crate::collector::{collect_whole, generate, truth_of};
 use crate::needs;
 use crate::small_disk;
-use crate::support::{files, is_flow_file, name, wait_for};
+use crate::support::{files, is_flow_file, name, signal, wait_for};
 
 /// Not every layout tells the type of service.
 const KEY: &str = "--key=src_addr,dst_addr,src_port,dst_port,protocol";
@@ -47,14 +47,12 @@ fn dedupe(flags: &[&str], input: &Path, output: &Path) -> Value {
 /// Flows of which several exporters saw some: the dataset of them, and what is true of it.
 fn dataset(folder: &Path, format: &str, flags: &[&str]) -> (PathBuf, Truth) {
     let capture = generate(folder, "exports.pcap", flags);
-    let truth = fs::read(folder.join("exports.pcap.truth.json")).expect("a truth");
+    let truth = truth_of(&capture);
     let output = folder.join(format);
     let capture = capture.to_str().expect("UTF-8");
     let flags = ["--format", format, "--rotate=1h", "--read", capture];
-    let collected = collect(&output, &flags);
-    let log = String::from_utf8_lossy(&collected.stderr);
-    assert!(collected.status.success(), "{log}");
-    (output, serde_json::from_slice(&truth).expect("JSON"))
+    collect_whole(&output, &flags);
+    (output, truth)
 }
 
 /// All rows of a dataset as JSON lines, in some order of their own.
@@ -175,16 +173,9 @@ pub(crate) fn a_run_that_is_ended_leaves_nothing_and_one_that_is_killed_nothing_
     ];
     let (input, _) = dataset(folder.path(), "arrow", &flags);
     let output = folder.path().join("deduped");
-    for signal in ["INT", "TERM"] {
+    for name in ["INT", "TERM"] {
         let (child, hidden) = begun(&input, &output);
-        let kill = format!("kill -{signal} {}", child.id());
-        assert!(
-            Command::new("sh")
-                .args(["-c", &kill])
-                .status()
-                .expect("sh starts")
-                .success()
-        );
+        signal(&child, name);
         let ended = ended(child);
         let log = String::from_utf8_lossy(&ended.stderr);
         assert_eq!(ended.status.code(), Some(1), "{log}");

@@ -13,7 +13,7 @@ use crate::collector::{Collector, own_loopback};
 use crate::flows::{Flow, stored};
 use crate::needs;
 use crate::packets::{ICMP, ICMP_V6, Key, Totals, Traffic, UDP};
-use crate::support::{program, try_to_wait, wait_for};
+use crate::support::{program, signal, try_to_wait, wait_for};
 
 const VERSIONS: [u8; 3] = [5, 9, 10];
 /// Exporters give seconds, or milliseconds since a boot that they give in seconds.
@@ -209,8 +209,7 @@ pub(crate) fn fprobe() -> Outcome {
     }
     // Its capture hands packets over in blocks, after a time.
     std::thread::sleep(std::time::Duration::from_secs(2));
-    let terminate = format!("kill -TERM {}", exporter.id());
-    Command::new("sh").args(["-c", &terminate]).status()?;
+    signal(&exporter, "TERM");
     wait_for("fprobe to end", || {
         exporter.try_wait().expect("its state is known")
     });

@@ -12,7 +12,7 @@ use libtest_mimic::Completion;
 use serde_json::{Value, json};
 
 use crate::Outcome;
-use crate::collector::{collect, generate};
+use crate::collector::{collect, generate, truth_of};
 use crate::needs;
 
 pub(crate) fn others_find_what_was_generated() -> Outcome {
@@ -22,8 +22,7 @@ pub(crate) fn others_find_what_was_generated() -> Outcome {
     let folder = tempfile::tempdir()?;
     let flags = ["--flows=20k", "--exporters=30", "--rate=2k/s"];
     let capture = generate(folder.path(), "exports.pcap", &flags);
-    let truth = std::fs::read(folder.path().join("exports.pcap.truth.json"))?;
-    let truth: Truth = serde_json::from_slice(&truth)?;
+    let truth = truth_of(&capture);
     let datasets = ["parquet", "arrow"].map(|format| {
         let dataset = folder.path().join(format);
         let capture = capture.to_str().expect("UTF-8");

@@ -16,7 +16,7 @@ use crate::Outcome;
 use crate::collector::{free_udp_address, generate, own_loopback};
 use crate::needs;
 use crate::route_network::spaces::{self, FAR, Space, join};
-use crate::support::{files, name, program, wait_for};
+use crate::support::{self, files, name, program, wait_for};
 
 const FOREBAY: &str = env!("CARGO_BIN_EXE_forebay");
 
@@ -58,9 +58,7 @@ impl Recording {
     }
 
     fn signal(&self, signal: &str) {
-        let kill = format!("kill -{signal} {}", self.child.id());
-        let sent = Command::new("sh").args(["-c", &kill]).status();
-        assert!(sent.expect("sh starts").success(), "{kill}");
+        support::signal(&self.child, signal);
     }
 
     /// Ends it: its exit code and its last line.

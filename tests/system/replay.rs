@@ -14,7 +14,7 @@ use crate::Outcome;
 use crate::collector::{Collector, generate};
 use crate::needs;
 use crate::route_network::spaces::{self, FAR, Space, join};
-use crate::support::{program, wait_for};
+use crate::support::{program, signal, wait_for};
 
 const FOREBAY: &str = env!("CARGO_BIN_EXE_forebay");
 /// How far the intervals between arrivals may be from the recorded ones: half of those of each length, in nanoseconds.
@@ -211,7 +211,7 @@ impl Dumpcap {
             }
             (count >= datagrams).then_some(())
         });
-        spaces::signal(&self.child, "INT");
+        signal(&self.child, "INT");
         let status = self.child.wait().expect("it ends");
         assert!(status.success(), "dumpcap: {status}");
         self.capture.clone()

@@ -26,7 +26,7 @@ use libtest_mimic::Completion;
 
 use crate::Outcome;
 use crate::needs;
-use crate::support::{program, wait_for};
+use crate::support::{program, signal, wait_for};
 use parts::Part;
 pub(crate) use parts::{Arrived, part, run as run_part};
 pub(crate) use refusal::{
@@ -329,7 +329,7 @@ impl Listener {
     /// What arrived, and the capture of it.
     fn end(mut self) -> (Vec<Arrived>, PathBuf) {
         let arrived = self.running.end();
-        spaces::signal(&self.dumpcap, "INT");
+        signal(&self.dumpcap, "INT");
         let status = self.dumpcap.wait().expect("it ends");
         assert!(status.success(), "dumpcap: {status}");
         (arrived, self.capture)

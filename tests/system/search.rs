@@ -14,6 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::collector::{Collector, generate, own_loopback};
+use crate::support::signal;
 
 /// What the slow collector takes a second. The kernel's default buffer holds about 90 of these datagrams: 60 ms. That
 /// bears a busy machine, and is full within a step at 3 % more.
@@ -307,9 +308,7 @@ pub(crate) fn an_interrupt_prints_the_report_so_far() {
         first.trim_start().starts_with("1  ") && first.ends_with("held"),
         "{first}"
     );
-    let interrupt = format!("kill -INT {}", search.0.id());
-    let killed = Command::new("sh").args(["-c", &interrupt]).status();
-    assert!(killed.expect("sh starts").success());
+    signal(&search.0, "INT");
     let rest: Vec<String> = lines.map(|line| line.expect("UTF-8")).collect();
     let result = rest.last().expect("a result");
     assert!(result.starts_with("no result yet after "), "{rest:?}");

@@ -11,9 +11,9 @@ use libtest_mimic::{Completion, Failed};
 use serde_json::Value;
 
 use crate::Outcome;
-use crate::collector::{collect, generate};
+use crate::collector::{collect_whole, generate, truth_of};
 use crate::needs;
-use crate::support::{files, program, wait_for};
+use crate::support::{files, program, signal, wait_for};
 use crate::truth::nfcapd::Nfcapd;
 use crate::truth::replay;
 
@@ -24,9 +24,7 @@ fn text(path: &Path) -> &str {
 /// The flow files of generated traffic, as Parquet and as segments, and their truth.
 fn generated(folder: &Path, flags: &[&str]) -> ([PathBuf; 2], Truth) {
     let capture = generate(folder, "exports.pcap", flags);
-    let truth = fs::read(folder.join("exports.pcap.truth.json")).expect("the truth");
-    let truth = serde_json::from_slice(&truth).expect("a truth");
-    (collected(folder, &[text(&capture)]), truth)
+    (collected(folder, &[text(&capture)]), truth_of(&capture))
 }
 
 fn collected(folder: &Path, captures: &[&str]) -> [PathBuf; 2] {
@@ -36,9 +34,7 @@ fn collected(folder: &Path, captures: &[&str]) -> [PathBuf; 2] {
         for capture in captures {
             flags.extend(["--read", capture]);
         }
-        let output = collect(&dataset, &flags);
-        let log = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{log}");
+        collect_whole(&dataset, &flags);
         dataset
     })
 }
@@ -354,7 +350,7 @@ pub(crate) fn an_interrupt_leaves_nothing() {
         fs::create_dir(&path).expect("a folder");
         path
     });
-    for signal in ["INT", "TERM"] {
+    for name in ["INT", "TERM"] {
         let mut command = summarize(
             &[&many],
             &["--by=received,src_addr,dst_addr,bytes", "--memory=4MiB"],
@@ -365,14 +361,7 @@ pub(crate) fn an_interrupt_leaves_nothing() {
         wait_for("the answer to be begun", || {
             (!files(&output).is_empty()).then_some(())
         });
-        let kill = format!("kill -{signal} {}", child.id());
-        assert!(
-            Command::new("sh")
-                .args(["-c", &kill])
-                .status()
-                .expect("sh starts")
-                .success()
-        );
+        signal(&child, name);
         let ended = child.wait_with_output().expect("ends");
         let log = String::from_utf8_lossy(&ended.stderr);
         assert_eq!(ended.status.code(), Some(1), "{log}");

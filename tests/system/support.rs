@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 use std::thread;
 use std::time::Duration;
 
@@ -34,6 +35,14 @@ pub(crate) fn try_to_wait<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
         thread::sleep(TURN);
     }
     None
+}
+
+/// Sends a signal by name to a process that has not been waited for.
+#[track_caller]
+pub(crate) fn signal(process: &Child, name: &str) {
+    let kill = format!("kill -{name} {}", process.id());
+    let sent = Command::new("sh").args(["-c", &kill]).status();
+    assert!(sent.expect("sh starts").success(), "{kill}");
 }
 
 /// All files below a folder.

@@ -2,7 +2,6 @@
 //! every layout, for each exporter and version.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +10,7 @@ use forebay_replay::generate::{Counts, Truth};
 use libtest_mimic::Completion;
 
 use crate::Outcome;
-use crate::collector::{Collector, generate};
+use crate::collector::{Collector, generate, truth_of};
 use crate::flows::stored;
 use crate::needs;
 use crate::support::program;
@@ -136,9 +135,7 @@ fn traffic(folder: &Path, first_exporter: &str) -> (PathBuf, Truth) {
     let first = format!("--first-exporter={first_exporter}");
     let flags = [&TRAFFIC[..], &[first.as_str()]].concat();
     let capture = generate(folder, "all.pcap.zst", &flags);
-    let truth = folder.join("all.pcap.zst.truth.json");
-    let truth: Truth = serde_json::from_str(&fs::read_to_string(truth).expect("a truth"))
-        .expect("it is JSON of its kind");
+    let truth = truth_of(&capture);
     check_sums(&truth);
     (capture, truth)
 }

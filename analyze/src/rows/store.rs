@@ -76,7 +76,7 @@ impl<'a> RowStore<'a> {
 
     /// What one worker writes with.
     pub(crate) fn writer(&self) -> RowWriter<'_> {
-        // What waits to be spread is a sixteenth of the memory at most, but for a few pages.
+        // What waits to be spread is a sixteenth of the memory at most, or else a batch of each worker.
         let rows = block_rows(self.shape, self.memory.limit() / 16 / self.workers);
         RowWriter {
             store: self,

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use super::parts::{Arrived, PART, Part, READY, read};
-use crate::support::wait_for;
+use crate::support::{signal, wait_for};
 
 /// The name of a link in the namespaces around the router.
 pub(crate) const FAR: &str = "far";
@@ -252,12 +252,6 @@ impl Drop for Logged {
         let _gone = self.child.kill();
         let _status = self.child.wait();
     }
-}
-
-/// Sends a signal to a process that has not been waited for.
-pub(crate) fn signal(child: &Child, name: &str) {
-    let pid = child.id().to_string();
-    succeed(Command::new("kill").args(["-s", name, &pid]), name);
 }
 
 #[track_caller]
